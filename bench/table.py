@@ -125,7 +125,9 @@ def _bound(row: Row, bound: float | None) -> str:
 
 def _wanted(row: Row) -> str:
     """The target as the document shows it, with NO where it was missed; nothing without one."""
-    return "" if row.met is None else f"; {_bound(row, row.target)}{'' if row.met else ': NO'}"
+    if row.target is None:
+        return ""
+    return f"; {'≤' if row.most else '≥'}{number(row.target)}{'' if row.met else ': NO'}"
 
 
 def _met(row: Row) -> str:

@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS, action="append", help="may be repeated")
     parser.add_argument("--json", metavar="FILE", help="write the rows as JSON; - prints them instead of the tables")
     parser.add_argument("--write", action="store_true", help=f"write the tables into {DOCUMENT.name}")
+    parser.add_argument("--against", metavar="TREE", type=Path, help="another work tree beside this one, for speed")
     given = parser.parse_args()
     load = os.getloadavg()[0]
     rows: list[Row] = []
@@ -40,7 +41,7 @@ def main() -> None:
         if "speed" in parts or "faults" in parts:
             if not servers.litellm_there():
                 _tell("LiteLLM is not installed (make bench-gateway does it), so it is left out")
-            with servers.everybody(folder) as subjects:
+            with servers.everybody(folder, given.against) as subjects:
                 if "speed" in parts:
                     _tell("measuring speed")
                     rows += speed.measure(subjects, quick=given.quick)

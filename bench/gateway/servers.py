@@ -27,6 +27,7 @@ LITELLM = Path(os.environ.get("LITELLM_BIN", ROOT / ".venv-gateway-bench" / "bin
 SPEED_MODELS = ("ok", "ok-slow", "ok-long", "stall")
 ARMS = 5
 UNDER_BUDGET = "ok-budget"
+OTHER = "other tree"
 LITELLM_WAIT_S = 180.0
 PRICE = {"usd_per_mtok_in": 100.0, "usd_per_mtok_out": 1000.0}
 SHORT = {"connect_s": 2.0, "headers_s": 2.0, "first_token_s": 2.0, "idle_s": 2.0, "answer_s": 3.0, "total_s": 8.0}
@@ -58,14 +59,16 @@ def bare(up: Subject) -> Iterator[Subject]:
 
 
 @contextmanager
-def banditd(up: Subject, folder: Path, name: str = "gateway") -> Iterator[Subject]:
+def banditd(up: Subject, folder: Path, name: str = "gateway", *, tree: Path | None = None) -> Iterator[Subject]:
     """With default settings; every model of the speed part is a policy of five arms, every fault an arm.
 
     ``ok`` is answered without a budget, as LiteLLM's proxy does it; ``ok-budget`` is the same under one of all calls.
+    tree : a work tree whose daemon it is, in place of this one's.
     """
-    with daemon(write_config(up, folder / f"{name}.yaml"), folder, name=name) as server:
+    with daemon(write_config(up, folder / f"{name}.yaml"), folder, name=name, tree=tree) as server:
         policies = {model: f"banditd/{policy_of(model)}" for model in (*SPEED_MODELS, UNDER_BUDGET)}
-        yield Subject("banditd", server, {model: f"banditd/faults/arm/{model}" for model in FAULTS} | policies)
+        models = {model: f"banditd/faults/arm/{model}" for model in FAULTS} | policies
+        yield Subject("banditd" if tree is None else OTHER, server, models)
 
 
 def write_config(up: Subject, path: Path) -> Path:
@@ -89,10 +92,11 @@ def write_config(up: Subject, path: Path) -> Path:
 
 
 @contextmanager
-def daemon(config: Path, folder: Path, *, name: str) -> Iterator[Server]:
+def daemon(config: Path, folder: Path, *, name: str, tree: Path | None = None) -> Iterator[Server]:
+    source = {} if tree is None else {"PYTHONPATH": str(tree.resolve() / "src")}
     process = start_daemon(
         database=f"sqlite:///{folder}/{name}.db", config=config, log=folder / f"{name}.log",
-        environment={"BANDITD_LOGGING__LEVEL": "ERROR"},
+        environment={"BANDITD_LOGGING__LEVEL": "ERROR", **source},
     )  # fmt: skip
     try:
         yield Server(wait_until_serving(process), process.pid)
@@ -136,11 +140,13 @@ def litellm(up: Subject, folder: Path) -> Iterator[Subject]:
 
 
 @contextmanager
-def everybody(folder: Path) -> Iterator[list[Subject]]:
-    """All that can be had here, the upstream itself first."""
+def everybody(folder: Path, against: Path | None = None) -> Iterator[list[Subject]]:
+    """All that can be had here, the upstream itself first. against : another work tree's daemon is among them."""
     with ExitStack() as stack:
         up = stack.enter_context(upstream())
         subjects = [up, stack.enter_context(bare(up)), stack.enter_context(banditd(up, folder))]
+        if against is not None:
+            subjects.append(stack.enter_context(banditd(up, folder, "other", tree=against)))
         if litellm_there():
             subjects.append(stack.enter_context(litellm(up, folder)))
         yield subjects

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import aiohttp
 
-from bench.gateway.servers import UNDER_BUDGET, Subject
+from bench.gateway.servers import OTHER, UNDER_BUDGET, Subject
 from bench.load import Load, drive
 from bench.table import Row
 
@@ -34,7 +34,7 @@ def measure(subjects: list[Subject], *, quick: bool) -> list[Row]:
 
 def _under_budget(subject: Subject) -> list[Subject]:
     """The same with a budget over all calls, where it knows such a thing."""
-    if UNDER_BUDGET not in subject.models:
+    if UNDER_BUDGET not in subject.models or subject.name == OTHER:
         return []
     models = {**subject.models, "ok": subject.models[UNDER_BUDGET]}
     return [replace(subject, name=f"{subject.name} under a budget", models=models)]
@@ -91,6 +91,15 @@ def _latency_rows(subjects: list[Subject], taken: dict[str, list[float]]) -> lis
     if "LiteLLM proxy" in added and "banditd" in added:
         times = added["LiteLLM proxy"] / max(added["banditd"], 1e-3)
         rows.append(_times("added latency, LiteLLM's proxy over banditd", times))
+    if OTHER in added:
+        slower = [mine - theirs for mine, theirs in zip(taken["banditd"], taken[OTHER], strict=True)]
+        low, _, high = statistics.quantiles(slower, n=4)
+        rows.append(
+            Row(
+                section=SECTION, name="added before the first byte: this tree less the other, call by call",
+                value=statistics.median(slower), unit="ms", note=f"middle half {low:+.2f} to {high:+.2f}",
+            )
+        )  # fmt: skip
     return rows
 
 

@@ -23,17 +23,14 @@ _OF_CASES: Final = ("case by case", "one by one", "fixed arms", "other pools")
 SHOWN: Final = 6  # policies in the table by case and in the curves
 _READ: Final = (
     "Headroom: 0 is uniform play, 1 the best arm per task category, known in advance; means over cases, ± 95 % over "
-    "seeds (a shuffle, the same for every policy, and the policy's draws). All begin cold and are scored on every "
-    "row."
+    "seeds (shuffles, the same for all, and the policy's draws). All begin cold, and every row is scored."
 )
 # What does not hold for every row of the table; told where such a row is in it.
-_PRIORS: Final = (
-    "With priors: the first 10 % are played at random, or every arm's score is told, and they are not scored."
-)
+_PRIORS: Final = "With priors: the first 10 % are played at random, or told of every arm, and not scored."
 _SOURCE: Final = (
     "One task after another: rows in the order of the source, so that the interval is over the policy's draws alone."
 )
-_CEILINGS: Final = "Ceilings are no routers: they know what none can, or are scored without their exploration."
+_CEILINGS: Final = "Ceilings know what no router can, or are scored without their exploration."
 # In names of policies that the document leaves out.
 _LEFT_OUT: Final = ("one task after another", "randomised first", "at its highest mean", "scales known in advance")
 _UNPRICED: Final = "Arms without a known price count as free: {}."

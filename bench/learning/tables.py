@@ -180,7 +180,7 @@ def _named(policy: str, families: Mapping[str, str]) -> str:
     family = families.get(policy)
     if family == "ceiling":
         return f"*{policy}*"
-    return f"**{policy}** (banditd)" if family in {"banditd", "condition"} else policy
+    return f"**{policy}**" if family in {"banditd", "condition"} else policy
 
 
 def _case_mean(results: Results, case: str, policy: str) -> float:

@@ -51,7 +51,8 @@ class Case:
 
     def shown(self) -> str:
         rewards = "" if self.rate == 1.0 else f", {self.rate:.0%} rewards"
-        return f"{self.pool}, {self.baseline}, keep {self.keep:g}{rewards}"
+        baseline = "" if self.baseline == "dearest" else f", {self.baseline}"
+        return f"{self.pool}{baseline}; keep {self.keep:g}{rewards}"
 
 
 def cases(

@@ -18,7 +18,7 @@ CASES: Final = "Promises"
 MUSTS: Final = "What it must reach"
 MIXLLM: Final = (0.9725, 0.2418)  # share of GPT-4's quality, at this share of its cost: arXiv 2502.18482, offline
 _HEADS: Final = (
-    "pool, baseline, keep, rewards", "quality", "first 500", "last third", "cost", "100", "500", "last third",
+    "pool; keep, rewards", "quality", "first 500", "last third", "cost", "100", "500", "last third",
     "baseline", "held", "one arm", "coin", "by task", "weight",
 )  # fmt: skip
 _NOTE: Final = (

@@ -81,7 +81,7 @@ def _grown(section: str, name: str, measure: _Measure, samples: Sequence[Sample]
     scale = 1e6 / max(span, 1) if measure.of_a_million else found.share(1.0)
     least = scale * (found.growth - found.error)
     row = Row(
-        section=section, name=f"{name}", value=_rounded(scale * (found.growth + found.error)),
+        section=section, name=name, value=_rounded(scale * (found.growth + found.error)),
         unit="MB a million" if measure.of_a_million else "%", target=measure.limit,
         note=f"at least {least:,.0f}; mean {found.mean:,.4g} {measure.unit}".strip(), detail=not measure.of_a_million,
     )  # fmt: skip

@@ -159,7 +159,7 @@ def test_figures_of_the_comparison_are_those_of_the_bench() -> None:
 
 def _policy(cell: str) -> str:
     name = re.sub(r"\(3 seeds\)|[*]", "", cell).strip()
-    return {"banditd, default": "thompson", "thompson (banditd)": "thompson"}.get(name, name)
+    return {"banditd, default": "thompson"}.get(name, name)
 
 
 @pytest.mark.parametrize("path", sorted(DOCS.glob("img/*.svg")), ids=lambda path: path.name)

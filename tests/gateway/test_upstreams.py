@@ -247,6 +247,38 @@ async def test_calls_at_once_are_bounded_and_places_are_given_back(faulty: Fault
         assert [len(await _read(pool, _call("ok"))) > 0 for _ in range(3)] == [True] * 3
 
 
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_call_is_sent_once_it_may_be_and_its_time_begins_then(faulty: Faulty, stream: bool) -> None:
+    clocks, free = Clocks(headers_s=0.2, first_token_s=0.2, answer_s=0.2), asyncio.Event()
+
+    async def cleared() -> None:
+        await free.wait()
+
+    async with _pool(faulty, clocks) as pool:
+        call = _call("ok", stream=stream, cleared=cleared)
+        work = asyncio.ensure_future(_read(pool, call) if stream else pool.complete(call))
+        await asyncio.sleep(0.5)
+        assert (faulty.calls, work.done()) == ([], False)
+        free.set()
+        await work
+        assert len(faulty.calls) == 1
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_what_may_not_be_sent_is_not_and_its_place_and_connection_serve_again(
+    faulty: Faulty, stream: bool
+) -> None:
+    async def forbidden() -> None:
+        raise LookupError
+
+    async with _pool(faulty, max_concurrent=1) as pool:
+        for _ in range(2):
+            with pytest.raises(LookupError):
+                await (pool.stream if stream else pool.complete)(_call("ok", stream=stream, cleared=forbidden))
+        assert faulty.calls == []
+        assert await _read(pool, _call("ok"))
+
+
 async def test_headers_go_by_a_list_both_ways(faulty: Faulty) -> None:
     sent = {
         "authorization": "Bearer client", "x-api-key": "client", "cookie": "a=b", "connection": "x-hop", "x-hop": "1",

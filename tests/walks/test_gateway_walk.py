@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from sqlalchemy import event, text
 from tests.walks.conftest import OpenDaemon, leads
 
-from banditd.core.types import Query
+from banditd.core.errors import StorageUnavailableError
+from banditd.core.types import Decision, Query
 from banditd.daemon.open import Daemon
 from banditd.ports.upstreams import UpstreamError
 from banditd.services.bundle import RewardInput
 from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.exchange import Exchange
 from banditd.services.gateway.gateway import Gateway
+from banditd.services.turns import Ahead
 
 PRICE = {"usd_per_mtok_in": 1000.0, "usd_per_mtok_out": 2000.0}
 ARMS = [{"arm": "nowhere", "upstream": "dead", "price": PRICE}, {"arm": "echo", "upstream": "echo", "price": PRICE}]
@@ -120,14 +127,14 @@ async def test_an_arm_that_goes_while_its_query_is_decided_is_passed_over(
 ) -> None:
     async with open_daemon(upstreams=UPSTREAMS, **FIRST) as daemon:
         gateway = gateway_of(daemon)
-        route = gateway._route
+        ahead = gateway._ahead
 
-        async def late(query: Query) -> Any:
-            decision = await route(query)
+        async def late(query: Query) -> Ahead:
+            decided = await ahead(query)
             await daemon.services.arms.patch("default", "nowhere", {"upstream": None})
-            return decision
+            return decided
 
-        monkeypatch.setattr(gateway, "_route", late)
+        monkeypatch.setattr(gateway, "_ahead", late)
         exchange = ask(daemon)
         await read(exchange)
         assert exchange.decision is not None
@@ -158,3 +165,74 @@ async def test_a_settlement_that_the_database_does_not_take_is_tried_again(
         whole = await daemon.services.reports.decision(exchange.decision.decision_id)
         assert whole["usage"] is not None
         assert len(tries) == 3
+
+
+@asynccontextmanager
+async def upstream(seen: list[int], decisions: Callable[[], Awaitable[int]]) -> AsyncIterator[dict[str, Any]]:
+    """An upstream over HTTP; ``seen`` : how many decisions were durable at each call."""
+
+    async def answer(_request: web.Request) -> web.Response:
+        seen.append(await decisions())
+        choice = {"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}
+        return web.json_response({"id": "a", "model": "m", "choices": [choice]})
+
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", answer)
+    async with TestServer(app) as server:
+        arms = [{"arm": "one", "upstream": "http", "price": PRICE}]
+        yield {"upstreams": {"http": {"base_url": str(server.make_url("/v1"))}}, "arms": arms}
+
+
+async def test_nothing_is_sent_before_its_decision_is_durable(open_daemon: OpenDaemon) -> None:
+    seen: list[int] = []
+    opened: list[Daemon] = []
+
+    async def decisions() -> int:
+        database = opened[0].storage.database
+        return await database.read(lambda c: int(c.execute(text("SELECT count(*) FROM decision")).scalar_one()))
+
+    async with upstream(seen, decisions) as config, open_daemon(**config) as daemon:
+        opened.append(daemon)
+        event.listen(daemon.storage.database.engine, "commit", lambda _: time.sleep(0.1))
+        for _ in range(3):
+            exchange = ask(daemon, stream=False)
+            await read(exchange)
+            assert exchange.decision is not None
+        assert seen == [1, 2, 3]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_what_was_prepared_for_a_decision_that_does_not_hold_is_not_sent(
+    open_daemon: OpenDaemon, fails: bool
+) -> None:
+    seen: list[int] = []
+
+    async def decisions() -> int:
+        return 0
+
+    async with upstream(seen, decisions) as config, open_daemon(**config) as daemon:
+        gateway = gateway_of(daemon)
+
+        async def ahead(query: Query) -> Ahead:
+            first, second = [await daemon.services.routing.route(query) for _ in range(2)]
+
+            async def durable() -> Decision:
+                assert seen == []
+                if fails:
+                    raise StorageUnavailableError("gone")
+                return second
+
+            held.append(second)
+            return Ahead(first, durable)
+
+        held: list[Decision] = []
+        gateway._ahead = ahead
+        exchange = ask(daemon, stream=False)
+        if fails:
+            with pytest.raises(StorageUnavailableError):
+                await exchange.begin()
+            assert (exchange.finish(), seen) == (None, [])
+            return
+        await read(exchange)
+        assert exchange.decision is held[0]
+        assert (len(seen), [one.arm for one in exchange.attempts]) == (1, ["one"])

@@ -101,7 +101,7 @@ async def test_what_was_not_committed_keeps_no_session_and_uses_up_no_share(
     async with open_daemon(kind="uniform", arms=arms) as daemon:
         routing = daemon.services.routing
 
-        async def fail(_decisions: list[Decision]) -> Committed:
+        async def fail(_decisions: list[Decision], _committing: object) -> Committed:
             raise StorageUnavailableError("not now")
 
         with monkeypatch.context() as patch:
@@ -135,7 +135,7 @@ async def test_a_session_whose_batch_is_refused_is_drawn_again_as_one(
         routing = daemon.services.routing
         append = routing._decisions.append
 
-        async def refuse_batches(decisions: list[Decision]) -> Committed:
+        async def refuse_batches(decisions: list[Decision], _committing: object) -> Committed:
             if len(decisions) == 1:
                 return await append(decisions)
             return Committed({made.decision_id: AccountKey("default", "cap", "all", 0) for made in decisions})

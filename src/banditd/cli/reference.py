@@ -92,7 +92,9 @@ def _values(field: Field) -> str:
         more = _name(field.annotation)
     else:
         more = ""
-    parts = (default, more if more not in {"anything", "text"} else "", _limits(field))
+    limits = _limits(field)
+    left_out = {"anything", "text", "number"} if limits else {"anything", "text"}
+    parts = (default, more if more not in left_out else "", limits)
     return _line(", ".join(part for part in parts if part))
 
 
@@ -124,7 +126,7 @@ def _name(annotation: Any) -> str:
     if origin in {dict, Mapping}:
         return _name(arguments[1])
     plain = {"str": "text", "bool": "boolean", "int": "integer", "float": "number", "Path": "path"}
-    named = {"SecretStr": "text (secret)", "Any": "anything"}
+    named = {"SecretStr": "secret", "Any": "anything"}
     name = getattr(annotation, "__name__", str(annotation))
     return plain.get(name) or named.get(name) or "below"
 

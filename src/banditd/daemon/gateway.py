@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 
-from banditd.core.types import Decision, Query
 from banditd.daemon.upstreams import upstream_configs
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock
 from banditd.ports.follow_ups import FollowUpReader
 from banditd.services.breakers import Breakers
+from banditd.services.bundle import Routing
 from banditd.services.gateway.call import GatewayRules
 from banditd.services.gateway.gateway import ELSEWHERE_WAITS_S, Gateway
 from banditd.services.gateway.regenerations import Regenerations
@@ -36,7 +36,7 @@ def reference_waits_s(settings: Settings) -> tuple[float, ...]:
 async def open_gateway(
     settings: Settings,
     *,
-    route: Callable[[Query], Awaitable[Decision]],
+    routing: Routing,
     rewards: RewardService,
     runtimes: Mapping[str, PolicyRuntime],
     breakers: Mapping[str, Breakers],
@@ -56,7 +56,7 @@ async def open_gateway(
     section = settings.gateway
     async with open_upstreams(upstream_configs(settings)) as upstreams:
         gateway = Gateway(
-            route=route,
+            routing=routing,
             report=partial(rewards.report_usage, breakers_informed=True),
             runtimes=runtimes,
             breakers=breakers,

@@ -198,7 +198,7 @@ def _gateway(
 ) -> AbstractAsyncContextManager[Gateway | None]:
     return open_gateway(
         settings,
-        route=offered.routing.route,
+        routing=offered.routing,
         rewards=made.rewards,
         runtimes=bench.runtimes,
         breakers=made.breakers,

@@ -56,7 +56,7 @@ def eligible_arms(
     exclusions: list[dict[str, str]] = [{} for _ in queries]
     refused: dict[int, BanditdError] = {}
     for i, query in enumerate(queries):
-        if free[i] and not soft and is_plain(query) and view.arms:
+        if free[i] and not soft and is_plain(query, view) and view.arms:
             continue
         try:
             wait_ms = None if latency_ms is None else latency_ms[i]
@@ -68,18 +68,25 @@ def eligible_arms(
     return Eligible(arms, exclusions, refused)
 
 
-def is_plain(query: Query) -> bool:
+def is_plain(query: Query, view: RouteView) -> bool:
     """Whether the query constrains nothing: the fast path."""
     return (
         query.candidates is None
         and not query.excluded_arms
         and not query.capabilities
-        and query.upstreams is None
+        and (query.upstreams is None or _all_callable(view, query.upstreams))
         and query.max_cost_usd is None
         and query.max_latency_ms is None
         and not query.constraints
         and query.recipes
     )
+
+
+def _all_callable(view: RouteView, upstreams: Mapping[str, str | None]) -> bool:
+    """Whether all arms can be called: what ``_unable`` says of none. It asks each of them, at every query."""
+    if view.calls is not None and upstreams.get(RECIPES) is not None:
+        return False
+    return all(upstreams.get(upstream, "no_upstream") is None for upstream in view.upstreams)
 
 
 def _exclusions(

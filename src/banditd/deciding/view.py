@@ -35,7 +35,7 @@ class RouteView:
 
     serves : which are enabled, recipes whose parts all are. unserved : why the others do not. models : which are no
     recipes. calls : of every arm that one decision for each makes, (n_arms, n_arms); None without recipes.
-    capped : those whose share of the traffic has a cap.
+    capped : those whose share of the traffic has a cap. upstreams : of all that are no recipes, '' for none.
     window_tokens : longest input, infinite where nobody said.
     cost_scale_usd : expected cost of the dearest enabled model on a typical query; cost weights refer to it.
     typical_input_tokens : of a query, as learned or assumed.
@@ -53,6 +53,7 @@ class RouteView:
     models: BoolArray
     calls: FloatArray | None
     capped: tuple[Arm, ...]
+    upstreams: frozenset[str]
     window_tokens: FloatArray
     usd_per_token_in: FloatArray
     usd_per_token_out: FloatArray
@@ -183,8 +184,7 @@ def build_view(
     calls = calls_of(stated, rates or SettlingRates())
     ordered, away = resolved(stated, calls), unserved(stated)
     models = np.array([arm.recipe is None for arm in ordered], dtype=bool)
-    learned_in = None if amounts is None else amounts.input_tokens
-    tokens_in = TYPICAL_INPUT_TOKENS if learned_in is None else learned_in
+    tokens_in = TYPICAL_INPUT_TOKENS if amounts is None or amounts.input_tokens is None else amounts.input_tokens
     vector = _column(ordered)
     assumed = np.array([arm.expected_output_tokens for arm in ordered])
     tokens_model = _aligned(amounts, "output_tokens", ordered, assumed)
@@ -208,6 +208,7 @@ def build_view(
         models=models,
         calls=calls,
         capped=tuple(a for a in ordered if a.max_share < 1.0),
+        upstreams=frozenset(a.upstream or "" for a in ordered if a.recipe is None),
         window_tokens=np.array([a.context_window_tokens or np.inf for a in ordered], dtype=float),
         usd_per_token_in=per_in,
         usd_per_token_out=per_out,

@@ -5,7 +5,7 @@ All methods that answer a write return after the write is durable.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -139,8 +139,11 @@ class DecisionLog(Protocol):
     def columns(self) -> Mapping[str, str]:
         """Every column of ``stream``, and its Arrow type or ``json``."""
 
-    async def append(self, decisions: Sequence[Decision]) -> Committed:
-        """Commit decisions (what they add to counters, charges, keys) durably; concurrent calls share a commit."""
+    async def append(self, decisions: Sequence[Decision], committing: Callable[[], None] | None = None) -> Committed:
+        """Commit decisions (what they add to counters, charges, keys) durably; concurrent calls share a commit.
+
+        committing : called in the event loop while the disk is waited for; not at all, or again, where that fails.
+        """
 
     async def repeated(self, keys: Sequence[tuple[str, RequestKey]]) -> Sequence[Decision | BanditdError | None]:
         """What each (policy, key) was used for before, as ``Committed.repeated`` has it; None for a new key."""

@@ -71,6 +71,9 @@ class Maintenance(Protocol):
         ``PRUNED_CURSOR`` is set in the same transaction: without it the log looks whole.
         """
 
+    async def forget_sessions(self, *, before_us: int, limit: int) -> int:
+        """Delete the oldest sessions that no decision has touched since then, about ``limit``. Returns how many."""
+
     async def make_partitions(self, now_us: int) -> int:
         """Make the partitions that decisions of the next months need; returns how many were missing."""
 

@@ -7,7 +7,7 @@ honest: an answer that did not finish raises ``UpstreamError``, it never just en
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol, get_args
 
@@ -88,6 +88,7 @@ class UpstreamCall:
     first_token_s : how long to wait for the first token where the arm differs from its upstream.
     deadline_s : seconds left of the whole request's time.
     large : the body is written apart from the event loop.
+    cleared : awaited before anything is sent, where that must wait; raises what forbids it.
     """
 
     upstream: str
@@ -100,6 +101,7 @@ class UpstreamCall:
     first_token_s: float | None = None
     deadline_s: float = 600.0
     large: bool = False
+    cleared: Callable[[], Awaitable[None]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ from banditd.services.gateway.exchange import Exchange
 from banditd.services.looks import Abilities, Dashboard
 from banditd.services.money.corrections import CorrectionInput
 from banditd.services.releasing.offered import Releases
+from banditd.services.turns import Ahead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +108,9 @@ class ArmView:
 class Routing(Protocol):
     async def route(self, query: Query) -> Decision:
         """Raises InvalidInputError, NoEligibleArmError, NotFoundError (policy), UnavailableError."""
+
+    async def ahead(self, query: Query) -> Ahead:
+        """Like ``route``, while the commit is under way."""
 
     async def route_batch(self, queries: list[Query]) -> list[Decision | BanditdError]:
         """One result per query, in order; a failure of one leaves the others alone."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from operator import attrgetter
 from types import MappingProxyType
 
@@ -27,7 +28,7 @@ from banditd.services.decider import MOST_QUERIES, Prepared, TurnDecider
 from banditd.services.idempotency import answered, key_of, repeat_or_route
 from banditd.services.input_hash import is_long
 from banditd.services.policy import PolicyRuntime, runtime_of
-from banditd.services.turns import Turns
+from banditd.services.turns import Ahead, Outcome, Turns
 
 # Every refusal of a commit brings the newest sums, so a decision is refused again only when others spend meanwhile.
 BUDGET_ATTEMPTS = 8
@@ -87,7 +88,27 @@ class RoutingService:
         if self._alone:
             decision = self._decide_one(prepared)
             return await self._settle(prepared, decision, await self._commit([decision]))
-        decision, committed = await self._turns.join(prepared)
+        return await self._durable(prepared, self._turns.join(prepared))
+
+    async def ahead(self, query: Query) -> Ahead:
+        """Like ``route``, but a query alone is told while its commit is under way: its call can be prepared."""
+        if self._alone or query.dry_run or key_of(query) is not None:
+            return Ahead(await self.route(query))
+        prepared = await self._prepare(query)
+        early: asyncio.Future[Decision | None] = asyncio.get_running_loop().create_future()
+        answer = self._turns.join(prepared, early)
+        try:
+            decision = await early
+        except asyncio.CancelledError:
+            answer.cancel()
+            raise
+        if decision is None:
+            return Ahead(await self._durable(prepared, answer))
+        answer.add_done_callback(_heard)
+        return Ahead(decision, partial(self._durable, prepared, answer))
+
+    async def _durable(self, prepared: Prepared, answer: asyncio.Future[Outcome]) -> Decision:
+        decision, committed = await answer
         if not (committed.repeated or committed.refused or committed.failed):
             return decision
         return await self._settle(prepared, decision, committed)
@@ -239,10 +260,10 @@ class RoutingService:
         self._metrics.count(self._metrics.degraded, query.policy, reason)
         return None, reason
 
-    async def _commit(self, decisions: Sequence[Decision]) -> Committed:
+    async def _commit(self, decisions: Sequence[Decision], committing: Callable[[], None] | None = None) -> Committed:
         """Make decisions durable, but for those that a budget refuses or whose request key was used."""
         try:
-            committed = await self._decisions.append(decisions)
+            committed = await self._decisions.append(decisions, committing)
         except BaseException:
             self._decider.undo(decisions)
             raise
@@ -261,6 +282,12 @@ class RoutingService:
         for (policy, arm, explored), times in Counter(map(_SELECTED, decisions)).items():
             metrics.count(metrics.selections, policy, arm, "true" if explored else "false", by=times)
         return committed
+
+
+def _heard(answer: asyncio.Future[Outcome]) -> None:
+    """Who has gone away does not ask why nothing was decided."""
+    if not answer.cancelled():
+        answer.exception()
 
 
 def _or_error(found: Prepared | BaseException) -> Prepared | BanditdError:

@@ -7,7 +7,7 @@ context, the probabilities and the draw).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
@@ -20,6 +20,7 @@ from banditd.core.types import Decision, FloatArray, Query, RewardReceipt, Usage
 from banditd.obs.tracing import Attribute, Tracing
 from banditd.ports import Committed, DecisionFilter, DecisionLog, Encoder, SessionArm
 from banditd.services.bundle import RewardInput, Rewards, Routing, UsageReceipt
+from banditd.services.turns import Ahead
 
 
 @dataclass(slots=True)
@@ -69,10 +70,10 @@ class TracedDecisionLog:
     def columns(self) -> Mapping[str, str]:
         return self._inner.columns
 
-    async def append(self, decisions: Sequence[Decision]) -> Committed:
+    async def append(self, decisions: Sequence[Decision], committing: Callable[[], None] | None = None) -> Committed:
         write_decide(self._tracing)
         with self._tracing.span("banditd.commit", {"banditd.decisions": len(decisions)}):
-            committed = await self._inner.append(decisions)
+            committed = await self._inner.append(decisions, committing)
         mark = _mark.get()
         if mark is not None and committed.refused:
             mark.since_ns = self._tracing.now_ns()  # a budget was used up: it is decided anew
@@ -124,6 +125,9 @@ class TracedRouting:
                 _mark.reset(held)
             span.set_attributes(decision_attributes(decision, dry_run=query.dry_run))
             return decision
+
+    async def ahead(self, query: Query) -> Ahead:
+        return Ahead(await self.route(query))
 
     async def route_batch(self, queries: list[Query]) -> list[Decision | BanditdError]:
         with self._tracing.span("banditd.route_batch", {"banditd.queries": len(queries)}) as span:

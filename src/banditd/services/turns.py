@@ -3,6 +3,7 @@
 A query joins the turn that is being gathered. As long as the loop brings more, the turn waits for them (an idle
 loop has nothing to bring: it waits for nobody); then all are decided, committed in one write, and answered. One turn
 is on its way at a time: what arrives meanwhile makes the next one larger, and larger turns cost less for each query.
+Who prepares something for the answer, and is alone, is told what was decided while the disk is waited for.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from operator import attrgetter
 from typing import Final, NamedTuple
 
@@ -20,15 +22,23 @@ from banditd.services.decider import Prepared, turn_size
 
 Outcome = tuple[Decision, Committed]
 Decide = Callable[[Sequence[Prepared]], Awaitable[list[Decision | BanditdError]]]
-Commit = Callable[[Sequence[Decision]], Awaitable[Committed]]
+Commit = Callable[[Sequence[Decision], Callable[[], None] | None], Awaitable[Committed]]
 
 
 _runtime_of: Final = attrgetter("prepared.runtime")
 
 
+class Ahead(NamedTuple):
+    """A decision ahead of its commit. durable : the one that holds, once it is; raises why none does. None: it is."""
+
+    decision: Decision
+    durable: Callable[[], Awaitable[Decision]] | None = None
+
+
 class _Waiting(NamedTuple):
     prepared: Prepared
     answer: asyncio.Future[Outcome]
+    early: asyncio.Future[Decision | None] | None
 
 
 class Turns:
@@ -42,11 +52,16 @@ class Turns:
         self._gathering = False
         self._under_way: asyncio.Task[None] | None = None
 
-    def join(self, prepared: Prepared) -> asyncio.Future[Outcome]:
-        """The decision, and what its commit found; its error where it cannot be decided or committed."""
+    def join(
+        self, prepared: Prepared, early: asyncio.Future[Decision | None] | None = None
+    ) -> asyncio.Future[Outcome]:
+        """The decision, and what its commit found; its error where it cannot be decided or committed.
+
+        early : gets the decision while its commit is under way, where the query is alone; else None, with the answer.
+        """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Outcome] = loop.create_future()
-        self._waiting.append(_Waiting(prepared, answer))
+        self._waiting.append(_Waiting(prepared, answer, early))
         self._go_on(loop)
         return answer
 
@@ -92,13 +107,17 @@ class Turns:
             made = await self._decided(turn)
             decisions = [one for one in made if isinstance(one, Decision)]
             if decisions:
-                committed = await self._commit(decisions)
+                # Where many prepare, loop and writer only take the interpreter from each other.
+                alone = turn[0].early if len(turn) == 1 else None
+                committed = await self._commit(decisions, partial(_tell, alone, decisions[0]) if alone else None)
         except BaseException as error:
             failure = error
             if not isinstance(error, Exception):
                 raise
         finally:
             for one, answer in zip(turn, made, strict=True):
+                if one.early is not None:
+                    _tell(one.early, None)
                 if one.answer.done():
                     continue
                 if isinstance(answer, Exception):
@@ -107,3 +126,8 @@ class Turns:
                     one.answer.set_exception(failure)
                 elif answer is not None:
                     one.answer.set_result((answer, committed))
+
+
+def _tell(early: asyncio.Future[Decision | None], made: Decision | None) -> None:
+    if not early.done():
+        early.set_result(made)

@@ -59,15 +59,15 @@ HostName = Annotated[str, Field(pattern=r"^(\*|([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+
 
 
 class ApiKeySettings(Section):
-    """One API key; ``banditd keys create`` prints it once, and this entry."""
+    """One API key, as ``banditd keys create`` prints it."""
 
     name: str = Field(min_length=1, max_length=64, description="shown in its place in logs and metrics")
-    sha256: SecretStr = Field(description="hex SHA-256 of the key, which is stored nowhere")
+    sha256: SecretStr = Field(description="hex SHA-256 of the key")
     scopes: tuple[Scope, ...] = Field(min_length=1, description="what the key may do")
 
 
 class ServerSettings(Section):
-    """Where and how the daemon listens."""
+    """How the daemon listens."""
 
     host: str = Field("127.0.0.1", description="address to bind; any but localhost needs api_keys")
     port: int = Field(8484, ge=0, le=65535, description="TCP port; 0 lets the kernel choose")
@@ -111,31 +111,31 @@ class PrivacySettings(Section):
 
 
 class LoggingSettings(Section):
-    """What is logged, and how."""
+    """What is logged."""
 
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="lowest level logged")
     format: Literal["json", "text"] = Field("json", description="json lines, or text for people")
-    access: bool = Field(False, description="a line per request, not only per failure")
+    access: bool = Field(False, description="log every request")
 
 
 class LearnerSettings(Section):
-    """The single writer of the policies' state."""
+    """The writer of the policies' state."""
 
     max_batch: int = Field(256, ge=1, le=10_000, description="most rewards folded in one transaction")
     pause_ms: float = Field(20.0, ge=0, description="rest between two batches")
-    poll_s: float = Field(1.0, gt=0, description="how often replicas look for rewards and snapshots")
+    poll_s: float = Field(1.0, gt=0, description="interval of looking for rewards and snapshots")
     lease_s: float = Field(10.0, ge=1, description="a silent learner is replaced after this")
 
 
 class JobSettings(Section):
-    """Background work, each job on one replica at a time."""
+    """Background work: intervals, and how long things are kept."""
 
-    default_rewards_s: float = Field(30.0, gt=0, description="interval of default rewards")
-    usage_silence_s: float = Field(300.0, gt=0, description="interval of settling what nobody reported on")
-    rollup_s: float = Field(600.0, gt=0, description="interval of compacting statistics")
-    retention_s: float = Field(3600.0, gt=0, description="interval of retention")
-    refit_s: float = Field(900.0, gt=0, description="interval of refitting prior scales in slow traffic")
-    integrity_s: float = Field(3600.0, gt=0, description="interval of the integrity check")
+    default_rewards_s: float = Field(30.0, gt=0, description="of default rewards")
+    usage_silence_s: float = Field(300.0, gt=0, description="of settling what nobody reported on")
+    rollup_s: float = Field(600.0, gt=0, description="of compacting statistics")
+    retention_s: float = Field(3600.0, gt=0, description="of retention")
+    refit_s: float = Field(900.0, gt=0, description="of refitting prior scales in slow traffic")
+    integrity_s: float = Field(3600.0, gt=0, description="of the integrity check")
     integrity_sample: int = Field(200, ge=1, description="decisions that it recomputes")
     retention_days: float = Field(
         0.0, ge=0, description="older decisions are deleted; at least reward.window_s; 0: never"

@@ -43,7 +43,7 @@ class RecipeSettings(Section):
 
 
 class ArmSettings(Section):
-    """An arm, created at the first start; later by PATCH /v1/arms/{id}, or here and 'banditd apply'."""
+    """An arm, created at the first start; see docs/operations.md."""
 
     arm: str = Field(min_length=1, max_length=128, pattern=NAME_PATTERN, description="its name")
     upstream_model: str | None = Field(None, max_length=256, description="its name at the upstream; null: arm")
@@ -65,7 +65,7 @@ class ArmSettings(Section):
     context_window_tokens: int | None = Field(None, ge=1, description="longer queries exclude the arm")
     quality_prior: float | None = Field(None, ge=0, le=1, description="expected reward before any data")
     prior_worth: float = Field(10.0, gt=0, description="rewards that this is worth")
-    quality_tier: QualityTier | None = Field(None, description="a guess in its place")
+    quality_tier: QualityTier | None = Field(None, description="a guess instead")
     expected_output_tokens: float = Field(400.0, gt=0, description="assumed until usage reports tell")
     expected_latency_ms: float | None = Field(None, gt=0, description="assumed until usage reports tell")
     min_share: float = Field(0.0, ge=0, lt=1, description="least probability where it may answer")

@@ -25,7 +25,7 @@ class ConstraintExample(Section):
 
 
 class ConstraintSettings(Section):
-    """One constraint: it holds for a query where all of its conditions do."""
+    """A constraint, which holds where all of its conditions do."""
 
     name: str = Field(min_length=1, max_length=64, pattern=NAME_PATTERN, description="the reason of an exclusion")
     action: Literal["force", "forbid", "prefer"] = Field(
@@ -40,7 +40,7 @@ class ConstraintSettings(Section):
     detect: tuple[_Name, ...] = Field(
         (),
         max_length=64,
-        description="one of these is in the text; see docs/constraints.md",
+        description="one of these is found; see docs/constraints.md",
     )
     utterances: tuple[_Text, ...] = Field(
         (),

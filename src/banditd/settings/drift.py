@@ -21,7 +21,7 @@ class GoldenSettings(Section):
 
 
 class AnchorSettings(Section):
-    """The policy as it last was good decides a part of the traffic."""
+    """The policy as it was when last good decides a part of the traffic."""
 
     share: float = Field(0.05, gt=0, le=0.5, description="of the traffic that the anchor decides; sessions stick")
 

@@ -28,7 +28,7 @@ _VALUE: Final = re.compile(r"[\x20-\x7e]*")
 
 
 class TimeoutSettings(Section):
-    """How long to wait for an upstream, in seconds."""
+    """How long to wait for an upstream."""
 
     connect_s: float = Field(5.0, gt=0, description="for a connection")
     headers_s: float = Field(30.0, gt=0, description="for the head of a stream")
@@ -92,7 +92,7 @@ class UpstreamSettings(Section):
 
 
 class GatewaySettings(Section):
-    """Calls the chosen arm itself, in the providers' own forms."""
+    """Calls the chosen arm itself."""
 
     enabled: bool | None = Field(None, description="null: on when there are upstreams")
     aliases: dict[str, str] = Field(default_factory=dict, description="such as {gpt-4o: banditd/auto}")

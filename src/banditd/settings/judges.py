@@ -19,7 +19,7 @@ _OF_CALLS: Final = frozenset({"price", "params", "usd_per_day", "concurrency", "
 
 
 class ProbeSettings(Section):
-    """Other arms answer a share of the queries too, for the judge alone."""
+    """Other arms answer some queries too, for the judge alone."""
 
     share: float = Field(
         0.01,
@@ -33,7 +33,7 @@ class ProbeSettings(Section):
 
 
 class JudgeSettings(Section):
-    """One judge. Answers that it is to score are stored until it has."""
+    """One judge; see docs/judges.md."""
 
     kind: Literal["upstream", "client"] = Field(
         "upstream", description="upstream: the daemon calls the model; client: you lease tasks"
@@ -42,7 +42,7 @@ class JudgeSettings(Section):
     model: str | None = Field(None, min_length=1, max_length=256, description="its name there")
     price: PriceSettings = Field(default_factory=PriceSettings, description="what it costs; not an arm's")
     params: dict[str, Any] = Field(default_factory=dict, description="such as {temperature: 0, max_tokens: 200}")
-    share: float = Field(0.05, gt=0, le=1, description="of the answers, drawn by a keyed coin")
+    share: float = Field(0.05, gt=0, le=1, description="of the answers")
     policies: tuple[str, ...] = Field((), description="whose answers; empty: all")
     rubric: str | None = Field(
         None, min_length=1, max_length=8000, description="what 0 and 1 mean; see docs/judges.md"

@@ -13,7 +13,7 @@ from banditd.settings.base import NAME_PATTERN, Section
 
 
 class BudgetSettings(Section):
-    """One of a policy's budgets; all that apply to a decision hold."""
+    """One budget; see docs/money.md."""
 
     name: str = Field(min_length=1, max_length=64, pattern=NAME_PATTERN, description="shown in answers and metrics")
     usd: float = Field(gt=0, le=1e12, description="mean per decision, or sum per calendar window in UTC")
@@ -48,9 +48,7 @@ class ProfileSettings(Section):
     keep: float | None = Field(None, ge=0.5, le=1, description="in place of the promise's")
     max_cost_usd: float | None = Field(None, gt=0, description="dearer arms are excluded")
     max_latency_ms: float | None = Field(None, gt=0, description="slower arms are excluded")
-    quality_floor: float | None = Field(
-        None, ge=0, le=1, description="cheapest arm with at least this predicted reward"
-    )
+    quality_floor: float | None = Field(None, ge=0, le=1, description="the cheapest arm predicted to earn this")
     quality_confidence: float | None = Field(None, ge=0.5, lt=1, description="with this confidence; null: 0.9")
 
 

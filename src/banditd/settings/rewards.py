@@ -10,7 +10,7 @@ from banditd.settings.base import Section
 
 
 class SourceSettings(Section):
-    """Where a reward comes from: its scale and how noisy it is."""
+    """A source of rewards: its scale and noise."""
 
     minimum: float = Field(0.0, description="value that means reward 0")
     maximum: float = Field(1.0, description="value that means reward 1")

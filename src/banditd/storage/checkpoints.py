@@ -5,6 +5,9 @@ time the requests of that commit wait for two syncs of the disk. Here a thread o
 database about once a second while there are commits, which stops nobody. Only a log that has grown long, because the
 commits never pause or because a reader held on to an old state, is started anew, which holds the writer for what came
 in since the copy; its file is cut to nothing, for it would keep its greatest size for ever.
+
+A commit that makes a file longer waits for the file system's own journal, too, which takes several times as long as
+one that overwrites. So the file is kept longer than the log in it.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ logger = logging.getLogger(__name__)
 INTERVAL_S: Final = 1.0
 LONG_LOG_PAGES: Final = 8_192  # 32 MB: a longer log makes every look-up slower
 PAGE_BYTES: Final = 4_096
+ROOM_PAGES: Final = 2_048  # 8 MB: more than a second of commits one by one
 LOOK_AGAIN_S: Final = 5.0  # how soon a long log is looked at though nothing was committed
 PATIENCE_S: Final = 0.05  # for readers, while the writer waits
 
@@ -67,8 +71,8 @@ class Checkpointer:
                 return
             try:
                 self.checkpoint()
-            except StorageUnavailableError as error:
-                logger.warning("checkpoint.failed", extra={"error": error.message})
+            except (StorageUnavailableError, OSError) as error:  # a full disk, say: the next commit tells who asks
+                logger.warning("checkpoint.failed", extra={"error": str(error)})
 
     def checkpoint(self) -> None:
         """Copy the log now; start it anew if it is long. Raises StorageUnavailableError."""
@@ -77,6 +81,14 @@ class Checkpointer:
             dialect.copy_log(self._engine, "TRUNCATE", patience_s=PATIENCE_S)
         elif pages > LONG_LOG_PAGES and copied >= 0:
             dialect.copy_log(self._engine, "RESTART", patience_s=PATIENCE_S)
+        elif pages >= 0:
+            self._make_room(pages)
+
+    def _make_room(self, pages: int) -> None:
+        """Keep the file longer than its log of so many pages, as far as it is not long."""
+        file_pages = (self._log_bytes() or 0) // PAGE_BYTES
+        if file_pages - pages < ROOM_PAGES // 2 and file_pages + ROOM_PAGES < LONG_LOG_PAGES:
+            dialect.lengthen_log(self._engine, ROOM_PAGES * PAGE_BYTES)
 
     def _is_long(self) -> bool:
         return (self._log_bytes() or 0) > LONG_LOG_PAGES * PAGE_BYTES

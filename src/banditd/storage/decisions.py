@@ -6,7 +6,7 @@ per table, whoever sent them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Final
 
 from sqlalchemy import Connection, column, delete, exists, insert, literal_column, or_, select, table, update
@@ -72,12 +72,14 @@ class SqlDecisionLog:
 
     columns: Final[Mapping[str, str]] = ARROW_TYPES | OUTCOME_TYPES
 
-    async def append(self, decisions: Sequence[Decision]) -> Committed:
+    async def append(self, decisions: Sequence[Decision], committing: Callable[[], None] | None = None) -> Committed:
         if not decisions:
             return Committed()
         try:
             packs = await self._packed(decisions)
-            committed: Committed = await self._database.write_batched(self._append, packs, at_once=True)
+            committed: Committed = await self._database.write_batched(
+                self._append, packs, at_once=True, committing=committing
+            )
         except StorageUnavailableError:
             raise
         except Exception as error:

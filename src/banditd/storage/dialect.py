@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import random
 import sqlite3
 import time
@@ -205,6 +206,32 @@ def copy_log(engine: Engine, mode: str, *, patience_s: float = 0.0) -> tuple[int
     finally:
         connection.close()
     return int(pages), int(copied)
+
+
+def lengthen_log(engine: Engine, more_bytes: int) -> None:
+    """Put zeros behind SQLite's write-ahead log, whose end is where a checksum fails: commits overwrite them.
+
+    Raises StorageUnavailableError, OSError.
+    """
+    connection = engine.raw_connection()
+    try:
+        cursor = connection.cursor()
+        with Path(f"{engine.url.database}-wal").open("r+b") as log:
+            cursor.execute("BEGIN IMMEDIATE")  # nobody else lengthens or cuts it meanwhile
+            try:
+                log.seek(0, os.SEEK_END)
+                log.write(bytes(more_bytes))
+                log.flush()
+            finally:
+                cursor.execute("ROLLBACK")
+            os.fsync(log.fileno())
+    except Exception as error:
+        mine = translate(error)
+        if mine is error:
+            raise
+        raise mine from error
+    finally:
+        connection.close()
 
 
 def writing(engine: Engine) -> Engine:

@@ -47,6 +47,7 @@ class _Write(NamedTuple):
     future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
     at_s: float  # of time.monotonic, when it was handed in
+    committing: Callable[[], None] | None = None  # to be called in its loop, before the COMMIT
 
 
 def _each(connection: Connection, works: Sequence[Callable[[Connection], Any]]) -> list[Any]:
@@ -139,10 +140,19 @@ class Database:
         result: T = await self.write_batched(_each, work)
         return result
 
-    def write_batched(self, handler: Handler, payload: Any, *, at_once: bool = False) -> asyncio.Future[Any]:
+    def write_batched(
+        self,
+        handler: Handler,
+        payload: Any,
+        *,
+        at_once: bool = False,
+        committing: Callable[[], None] | None = None,
+    ) -> asyncio.Future[Any]:
         """Like ``write``, but like writes that wait together are handed to ``handler`` in one call.
 
         at_once : the payload was gathered from many requests already, so nobody waits for more.
+        committing : called in the loop while the disk is waited for. Earlier, loop and writer would take the
+            interpreter from each other.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
@@ -155,7 +165,7 @@ class Database:
             turn = self._turns[loop] = []
             if not at_once:
                 loop.call_soon(self._gather, loop, 0, loop.time() + GATHER_S)
-        turn.append(_Write(handler, payload, future, loop, time.monotonic()))
+        turn.append(_Write(handler, payload, future, loop, time.monotonic(), committing))
         self._waiting += 1
         if at_once:
             self._hand_over(loop)
@@ -250,7 +260,7 @@ class Database:
         if not group:
             return []
         try:
-            answers = self._transactions.run(lambda connection: _run(connection, group))
+            answers = self._transactions.run(lambda connection: _run(connection, group), lambda: _tell(group))
         except Exception as error:  # every failure is the answer of some write
             mine = dialect.translate(error)
             if isinstance(mine, StorageUnavailableError):
@@ -279,6 +289,14 @@ class Database:
                 future.set_exception(answer)
             else:
                 future.set_result(answer)
+
+
+def _tell(group: Sequence[_Write]) -> None:
+    """Their COMMIT is next."""
+    for item in group:
+        if item.committing is not None:
+            with contextlib.suppress(RuntimeError):  # a loop that was closed meanwhile waits for nothing
+                item.loop.call_soon_threadsafe(item.committing)
 
 
 def _run(connection: Connection, group: Sequence[_Write]) -> list[Any]:

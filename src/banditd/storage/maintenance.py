@@ -179,7 +179,6 @@ class SqlMaintenance:
                 removed[table.name] += gone
         for name in ("decision", "reward_event", "usage_report"):
             self._rows.add(connection, name, -removed[name])
-        forget_sessions(connection, before_us)
         forget_keys(connection, before_us)  # none may name a decision that is gone
         if removed["decision"]:
             statement = dialect.replace_row(self._database.engine, job_run, ("cursor",))
@@ -194,6 +193,9 @@ class SqlMaintenance:
 
     async def forget_keys(self, *, before_us: int, limit: int) -> int:
         return await self._database.write(lambda connection: forget_keys(connection, before_us, limit))
+
+    async def forget_sessions(self, *, before_us: int, limit: int) -> int:
+        return await self._database.write(lambda connection: forget_sessions(connection, before_us, limit))
 
     async def ping(self) -> None:
         self._database.check_file()

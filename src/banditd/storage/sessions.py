@@ -77,6 +77,10 @@ def hand_over(connection: Connection, policy: str, session_id: str, decision_id:
     connection.execute(update(session).where(newest).values(arm=arm))
 
 
-def forget_sessions(connection: Connection, before_us: int) -> int:
-    """Drop sessions that nothing has touched since then."""
-    return connection.execute(delete(session).where(session.c.updated_at_us < before_us)).rowcount
+def forget_sessions(connection: Connection, before_us: int, limit: int) -> int:
+    """Drop the oldest sessions that nothing has touched since then, about ``limit`` of them. Returns how many."""
+    c = session.c
+    old = c.updated_at_us < before_us
+    last = connection.scalar(select(c.updated_at_us).where(old).order_by(c.updated_at_us).offset(limit - 1).limit(1))
+    due = old if last is None else c.updated_at_us <= last
+    return connection.execute(delete(session).where(due)).rowcount

@@ -48,8 +48,8 @@ class WriteTransactions:
         # Checking a connection out costs more than a small transaction, so one is kept.
         self._connection: Connection | None = None
 
-    def run(self, work: Callable[[Connection], T]) -> T:
-        """What ``work`` returns, once it is committed. It may run more than once.
+    def run(self, work: Callable[[Connection], T], committing: Callable[[], None]) -> T:
+        """What ``work`` returns, once it is committed. It may run more than once; ``committing`` before each COMMIT.
 
         Raises OutcomeUnknownError when it may be stored and nobody can tell; any other error means that it is not.
         """
@@ -58,7 +58,7 @@ class WriteTransactions:
             transaction = _Transaction()
             try:
                 with self._watch.limit(until_s - time.monotonic()):
-                    return self._once(work, transaction)
+                    return self._once(work, committing, transaction)
             except Exception as error:
                 self.drop()
                 if transaction.committing and dialect.outcome_is_unknown(error):
@@ -73,7 +73,7 @@ class WriteTransactions:
                 time.sleep(random.uniform(0.0, 0.002 * 2**attempt))
         raise AssertionError("unreachable")
 
-    def _once(self, work: Callable[[Connection], T], transaction: _Transaction) -> T:
+    def _once(self, work: Callable[[Connection], T], committing: Callable[[], None], transaction: _Transaction) -> T:
         if self._connection is None:
             self._connection = self._connect()
         else:
@@ -82,6 +82,7 @@ class WriteTransactions:
             transaction.name = dialect.transaction_name(self._connection)
             transaction.answer = answer = work(self._connection)
             self._check()
+            committing()
             transaction.committing = True
         return answer
 

@@ -9,7 +9,7 @@ import asyncio
 import io
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Self
 
 import aiohttp
@@ -85,7 +85,8 @@ class HttpUpstream:
         response: aiohttp.ClientResponse | None = None
         connected = Connected()
         try:
-            async with asyncio.timeout(limit_s):
+            async with asyncio.timeout(limit_s) as clock:
+                connected.cleared = _clearing(call, clock, limit_s)
                 response = await self._post(call, dialect, connected, stream=False)
                 connected.reused = False  # from here on an answer has begun: not to be asked for again
                 body = await _bounded(response, self.config.max_answer_bytes, self.config.name)
@@ -111,12 +112,12 @@ class HttpUpstream:
         headers_s = max(clocks.headers_s, call.first_token_s or 0.0)
         limit_s = min(headers_s, total_s)
         late = "timeout_headers" if limit_s == headers_s else "timeout_total"
-        began_s = asyncio.get_running_loop().time()
         self._enter()
         response: aiohttp.ClientResponse | None = None
         connected = Connected()
         try:
-            async with asyncio.timeout(limit_s):
+            async with asyncio.timeout(limit_s) as clock:
+                connected.cleared = _clearing(call, clock, limit_s)
                 response = await self._post(call, dialect, connected, stream=True)
                 await self._require_events(response, call, dialect)
         except BaseException as error:
@@ -128,6 +129,7 @@ class HttpUpstream:
             if isinstance(error, aiohttp.ClientError | OSError):
                 raise self._broken(error, connected) from None
             raise
+        began_s = (clock.when() or 0.0) - limit_s
         return HttpStream(
             response,
             dialect.reader(call),
@@ -216,6 +218,20 @@ class HttpUpstream:
         stale = connected.reused and code in {"disconnected", "reset"}
         text = f"the connection to the upstream {self.config.name} failed ({code})"
         return UpstreamError(text, error_class="transport", code=code, retry_same=stale)
+
+
+def _clearing(call: UpstreamCall, clock: asyncio.Timeout, limit_s: float) -> Callable[[], Awaitable[None]] | None:
+    """What a call waits for before it is sent; its time begins behind that."""
+    cleared = call.cleared
+    if cleared is None:
+        return None
+
+    async def clear() -> None:
+        clock.reschedule(None)
+        await cleared()
+        clock.reschedule(asyncio.get_running_loop().time() + limit_s)
+
+    return clear
 
 
 def transport_code(error: Exception) -> str:

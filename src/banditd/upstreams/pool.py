@@ -101,11 +101,18 @@ class UpstreamPool:
 
     async def complete(self, call: UpstreamCall) -> UpstreamReply:
         """The whole answer. Raises UpstreamError."""
-        return await self._of(call).complete(call)
+        return await (await self._ready(call)).complete(call)
 
     async def stream(self, call: UpstreamCall) -> UpstreamStream:
         """An answer that has begun. Raises UpstreamError."""
-        return await self._of(call).stream(call)
+        return await (await self._ready(call)).stream(call)
+
+    async def _ready(self, call: UpstreamCall) -> Upstream:
+        """Whom to call, once it may be called: only over HTTP a call can be prepared before."""
+        upstream = self._of(call)
+        if call.cleared is not None and not isinstance(upstream, HttpUpstream):
+            await call.cleared()
+        return upstream
 
     def _of(self, call: UpstreamCall) -> Upstream:
         upstream = self._upstreams.get(call.upstream)

@@ -47,8 +47,8 @@ def test_writing_replaces_the_tables_and_keeps_the_words_around_them(tmp_path: P
     assert text.startswith("Words before.")
     assert text.endswith("Words after.\n")
     assert "first" not in text
-    assert "* n2.0: 2 ms (the disk); <= 1: NO\n" in text
-    assert "* n3.0: 3 ms; <= 4\n" in text
+    assert "* n2.0: 2 ms (the disk); ≤1: NO\n" in text
+    assert "* n3.0: 3 ms; ≤4\n" in text
     assert "unread" not in text
 
 
@@ -66,7 +66,7 @@ def test_what_several_subjects_have_in_common_is_a_table(tmp_path: Path) -> None
     ]
     write_markdown(rows, file, "header")
     table = ["|  | throughput, ms | median, ms |", "|---|---:|---:|"]
-    table += ["| ours | 10 (busy); >= 20: NO | 2 |", "| theirs | 5 | 3 |", "", "* theirs: alone: 4 ms", ""]
+    table += ["| ours | 10 (busy); ≥20: NO | 2 |", "| theirs | 5 | 3 |", "", "* theirs: alone: 4 ms", ""]
     assert "\n".join(table) in file.read_text(encoding="utf-8")
 
 

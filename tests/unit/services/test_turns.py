@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -39,8 +39,8 @@ class Desk:
         self._runtime = SimpleNamespace(view=SimpleNamespace(arms=range(n_arms)))
         self.walk = Turns(self.decide, self.commit)
 
-    def ask(self, name: str) -> asyncio.Future[Any]:
-        return self.walk.join(SimpleNamespace(name=name, runtime=self._runtime))  # type: ignore[arg-type]
+    def ask(self, name: str, early: asyncio.Future[Any] | None = None) -> asyncio.Future[Any]:
+        return self.walk.join(SimpleNamespace(name=name, runtime=self._runtime), early)  # type: ignore[arg-type]
 
     async def decide(self, prepared: Sequence[Any]) -> Any:
         names = [one.name for one in prepared]
@@ -51,8 +51,10 @@ class Desk:
             raise KeyError("odd")
         return [InvalidInputError("refused") if n == "refused" else FakeDecision(decision_id=n) for n in names]
 
-    async def commit(self, decisions: Sequence[Any]) -> Committed:
+    async def commit(self, decisions: Sequence[Any], committing: Callable[[], None] | None = None) -> Committed:
         self.commits.append([one.decision_id for one in decisions])
+        if committing is not None:
+            committing()
         await self.disk.wait()
         if self.failure is not None:
             raise self.failure
@@ -159,3 +161,34 @@ async def test_a_turn_that_ends_while_it_is_decided_tells_those_in_it_and_not_th
         await ended
     desk.pen.set()
     assert (await others[0])[0].decision_id == "b"
+
+
+async def test_what_was_decided_is_told_while_its_commit_is_under_way() -> None:
+    desk = Desk()
+    desk.disk.clear()
+    early = asyncio.get_running_loop().create_future()
+    answer = desk.ask("early", early)
+    assert (await early).decision_id == "early"
+    assert not answer.done()
+    desk.disk.set()
+    assert (await answer)[0].decision_id == "early"
+
+
+async def test_of_many_nobody_is_told_before_the_answer() -> None:
+    desk = Desk()
+    early = asyncio.get_running_loop().create_future()
+    answer, other = desk.ask("early", early), desk.ask("other")
+    assert await early is None
+    assert answer.done()
+    assert [(await one)[0].decision_id for one in (answer, other)] == ["early", "other"]
+
+
+@pytest.mark.parametrize("name", ["refused", "odd"])
+async def test_who_is_not_decided_for_is_told_nothing_early(name: str) -> None:
+    desk = Desk()
+    desk.odd = {"odd"}
+    early = asyncio.get_running_loop().create_future()
+    answer = desk.ask(name, early)
+    assert await early is None
+    with pytest.raises((InvalidInputError, KeyError)):
+        await answer

@@ -89,3 +89,40 @@ async def test_writes_handed_in_just_before_closing_are_committed(tmp_path: Path
     with sqlite3.connect(tmp_path / "close.db") as other:
         assert other.execute("SELECT v FROM t").fetchall() == [("last",)]
     other.close()
+
+
+async def test_commits_overwrite_the_room_ahead_and_what_they_store_survives_a_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "INTERVAL_S", 3600)
+    async with Database(f"sqlite:///{tmp_path}/log.db") as database:
+        await database.write(lambda connection: connection.execute(text("CREATE TABLE t (v TEXT)")))
+        before = database.log_bytes() or 0
+        await asyncio.to_thread(checkpoints.Checkpointer(database.engine, database.log_bytes).checkpoint)
+        made = database.log_bytes()
+        assert made == before + checkpoints.ROOM_PAGES * checkpoints.PAGE_BYTES
+        for number in range(50):
+            await database.write(
+                lambda connection, value=f"row {number}" * 100: connection.execute(  # type: ignore[misc]
+                    text("INSERT INTO t VALUES (:v)"), {"v": value}
+                )
+            )
+        assert database.log_bytes() == made
+        killed = tmp_path / "killed"
+        killed.mkdir()
+        for suffix in ("", "-wal"):
+            (killed / f"log.db{suffix}").write_bytes((tmp_path / f"log.db{suffix}").read_bytes())
+        with sqlite3.connect(killed / "log.db") as other:
+            assert other.execute("SELECT count(*) FROM t").fetchone() == (50,)
+            assert other.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        other.close()
+
+
+async def test_a_log_is_not_lengthened_until_it_is_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "INTERVAL_S", 3600)
+    monkeypatch.setattr(checkpoints, "LONG_LOG_PAGES", checkpoints.ROOM_PAGES)
+    async with Database(f"sqlite:///{tmp_path}/log.db") as database:
+        await database.write(lambda connection: connection.execute(text("CREATE TABLE t (v TEXT)")))
+        before = database.log_bytes()
+        await asyncio.to_thread(checkpoints.Checkpointer(database.engine, database.log_bytes).checkpoint)
+        assert database.log_bytes() == before

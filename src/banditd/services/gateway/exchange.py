@@ -1,5 +1,7 @@
 """One request and its answer: attempts up to the commit point, the stream after it, and one settlement.
 
+The first call is prepared while its decision is committed, and sent once that is durable.
+
 The *commit point* is the first event with content (text, reasoning, a tool call) or a finish reason. Before it the
 events are held back and another arm may be asked; after it nothing is ever switched: the client sees a failure.
 """
@@ -28,14 +30,14 @@ from banditd.ports.upstreams import (
 from banditd.services.gateway.call import GatewayCall, GatewayRules
 from banditd.services.gateway.fallbacks import Fallbacks, Step, order_of
 from banditd.services.gateway.recipe_run import RecipeRun
-from banditd.services.gateway.running import Running, upstream_call
+from banditd.services.gateway.running import Running, upstream_call, usable_reference
+from banditd.services.turns import Ahead
 
 logger = logging.getLogger(__name__)
 # What is held back before the commit point; with more than this it is passed on, and the arm is committed to.
 MAX_HELD_EVENTS: Final = 64
 MAX_HELD_BYTES: Final = 262_144
 MAX_REASON: Final = 64
-MAX_REFERENCE: Final = 256
 
 
 class Surroundings(Protocol):
@@ -44,12 +46,16 @@ class Surroundings(Protocol):
     upstreams: Upstreams
     rules: GatewayRules
 
-    async def route(self, call: GatewayCall) -> Decision: ...
+    async def ahead(self, call: GatewayCall) -> Ahead: ...
     def callable_arms(self, call: GatewayCall, policy: str) -> Mapping[str, Arm]: ...
     def left_alone(self, policy: str) -> Mapping[str, str]: ...
     def jitter(self) -> float: ...
     def tell(self, policy: str, attempt: Attempt, arm: Arm, surface: Surface, *, calls: bool) -> None: ...
     def settle(self, report: UsageReport, exchange: Exchange, *, estimated: bool) -> asyncio.Task[None]: ...
+
+
+class _AnotherDecision(Exception):  # noqa: N818 - no error: a budget has refused the one that was prepared for
+    """Not what was decided first holds, but the decision that the exchange has by now."""
 
 
 class Exchange:
@@ -63,6 +69,8 @@ class Exchange:
         self.reply: UpstreamReply | None = None
         self.headers: Mapping[str, str] = {}
         self.route_s = 0.0
+        self._ahead: Ahead | None = None
+        self._began_s = 0.0
         self._running: Running | None = None
         self._answered: Running | None = None
         self._stream: UpstreamStream | None = None
@@ -118,15 +126,41 @@ class Exchange:
         ------
         UpstreamError : nobody answered; of the last call. And whatever ``RoutingService.route`` raises.
         """
-        began_s = self._now()
+        self._began_s = began_s = self._now()
         until_s = began_s + self._around.rules.deadline_s
-        self.decision = decision = await self._around.route(self.call)
-        self.route_s = self._now() - began_s
+        self._ahead = ahead = await self._around.ahead(self.call)
+        if ahead.durable is None:
+            await self._cleared()
+        try:
+            await self._answer(ahead.decision, until_s)
+        except _AnotherDecision:
+            assert self.decision is not None  # noqa: S101 - that is what it says
+            await self._answer(self.decision, until_s)
+
+    async def _cleared(self) -> None:
+        """Wait until what was decided is durable: nothing is sent before, and nothing that fails counts.
+
+        Raises _AnotherDecision, and what the commit raises.
+        """
+        ahead = self._ahead
+        if self.decision is not None or ahead is None:
+            return
+        self.decision = ahead.decision if ahead.durable is None else await ahead.durable()
+        now_s = self._now()
+        self.route_s = now_s - self._began_s
+        if self._running is not None:
+            self._running.began_s = now_s
+        if self.decision is not ahead.decision:
+            raise _AnotherDecision
+
+    async def _answer(self, decision: Decision, until_s: float) -> None:
+        """Call arms until one answers. Raises as ``begin``, and _AnotherDecision."""
         arms = self._around.callable_arms(self.call, decision.policy)
         order = [name for name in order_of(decision) if name in arms]
         # A recipe is played where it is drawn, and is nobody's fallback: it would take as many calls as it has parts.
         order = [name for name in order if arms[name].recipe is None or name == decision.arm]
         if not order:
+            await self._cleared()
             raise UnavailableError("the arms were changed while this was decided; ask again", code="ARMS_CHANGED")
         rules = self._around.rules
         fallbacks = Fallbacks(
@@ -140,6 +174,7 @@ class Exchange:
             arm = arms[step.arm]
             failed = await (self._try(arm, until_s) if arm.recipe is None else self._play(arm, arms, until_s))
             if failed is None:
+                await self._cleared()
                 return
             fallbacks.leave_out(() if arm.recipe is None else arm.recipe.parts)
             avoid = self._around.left_alone(decision.policy)
@@ -195,13 +230,15 @@ class Exchange:
     async def _try(self, arm: Arm, until_s: float) -> UpstreamError | None:
         """Call one arm up to its commit point; the error where it failed."""
         running = self._running = self._answered = Running(arm, self._now())
-        call = upstream_call(self.call, arm, max(0.001, until_s - self._now()))
+        cleared = self._cleared if self.decision is None else None
+        call = upstream_call(self.call, arm, max(0.001, until_s - self._now()), cleared)
         try:
             if self.call.stream:
                 await self._open(running, call)
             else:
                 await self._complete(running, call)
         except UpstreamError as error:
+            await self._cleared()
             self._close(error)
             return error
         return None
@@ -209,6 +246,7 @@ class Exchange:
     async def _play(self, arm: Arm, arms: Mapping[str, Arm], until_s: float) -> UpstreamError | None:
         """Play a recipe to its answer, which is held until then; the error where nobody gave one."""
         assert arm.recipe is not None  # noqa: S101 - asked before
+        await self._cleared()
         began_s = self._now()
         run = RecipeRun(
             arm.recipe, upstreams=self._around.upstreams, call=self.call, arms=arms, ended=self._attempted
@@ -295,7 +333,7 @@ class Exchange:
             decision_id=decision.decision_id,
             attempts=tuple(self.attempts),
             finish_reason=reason,
-            response_id=_reference(self.response_id),
+            response_id=usable_reference(self.response_id),
             refusal=True if self._running is not None and self._running.refusal else None,  # else by the reason
             output_chars=None if self._running is None else self._running.characters,
             session_key=decision.session_key,
@@ -311,9 +349,3 @@ class Exchange:
             cached_input_tokens=last.cached_input_tokens,
             cost_usd=last.cost_usd,
         )
-
-
-def _reference(response_id: str | None) -> str | None:
-    """An answer's id, where a client may give it as a reference."""
-    usable = response_id and len(response_id) <= MAX_REFERENCE and response_id.isprintable()
-    return response_id if usable else None

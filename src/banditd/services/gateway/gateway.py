@@ -7,7 +7,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 from weakref import WeakSet
 
 from banditd.core.attempts import Attempt
@@ -26,6 +26,7 @@ from banditd.services.gateway.exchange import Exchange
 from banditd.services.gateway.heard import HeardExchange, Listener
 from banditd.services.gateway.regenerations import Regenerations
 from banditd.services.policy import PolicyRuntime
+from banditd.services.turns import Ahead
 
 logger = logging.getLogger(__name__)
 # A settlement that the database does not take is tried again; after that its estimate stands: it is charged already.
@@ -37,8 +38,14 @@ SETTLED_TOGETHER_S: Final = 0.05
 ELSEWHERE_WAITS_S: Final = (2 * SETTLED_TOGETHER_S, 8 * SETTLED_TOGETHER_S)
 SETTLE_AGAIN_S: Final = (0.5, 2.0, 8.0)
 
-Route = Callable[[Query], Awaitable[Decision]]
 Report = Callable[[UsageReport], Awaitable[object]]
+
+
+class Routing(Protocol):
+    """Who decides: at once durable, or ahead of the commit."""
+
+    async def route(self, query: Query) -> Decision: ...
+    async def ahead(self, query: Query) -> Ahead: ...
 
 
 class Gateway:
@@ -47,7 +54,7 @@ class Gateway:
     def __init__(
         self,
         *,
-        route: Route,
+        routing: Routing,
         report: Report,
         runtimes: Mapping[str, PolicyRuntime],
         breakers: Mapping[str, Breakers],
@@ -60,7 +67,7 @@ class Gateway:
         self.rules = rules
         self.listener: Listener | None = None  # who wants to hear answers: set before the first one
         self.regenerations: Regenerations | None = None  # the same
-        self._route = route
+        self._route, self._ahead = routing.route, routing.ahead
         self._report = report
         self._runtimes = runtimes
         self._breakers = breakers
@@ -131,6 +138,14 @@ class Gateway:
 
     async def route(self, call: GatewayCall) -> Decision:
         """Decide who answers, among the arms that can be called on this surface."""
+        return await self._route(self._completed(call))
+
+    async def ahead(self, call: GatewayCall) -> Ahead:
+        """The same, while the decision's commit is under way."""
+        return await self._ahead(self._completed(call))
+
+    def _completed(self, call: GatewayCall) -> Query:
+        """The query, with what the upstreams and the policy say."""
         query = call.query
         query.upstreams = upstreams = self._upstreams_for(call)
         query.upstreams = {**upstreams, RECIPES: recipes_unable(call)}
@@ -141,7 +156,7 @@ class Gateway:
             query.capabilities |= call.wanted & known
         if query.turn is not None and runtime is not None and not any(map(_prices_cached_input, runtime.arms)):
             query.turn = replace(query.turn, cache_s=0.0)  # nobody's cache is worth a look into the database
-        return await self._route(query)
+        return query
 
     def callable_arms(self, call: GatewayCall, policy: str) -> Mapping[str, Arm]:
         """The arms as they are now: one may have gone, or have got another upstream, since the decision was made."""

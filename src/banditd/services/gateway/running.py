@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -12,6 +12,7 @@ from banditd.ports.upstreams import StreamEvent, TokenUsage, UpstreamCall, Upstr
 from banditd.services.gateway.call import GatewayCall
 
 CHARACTERS_PER_TOKEN: Final = 4.0
+MAX_REFERENCE: Final = 256
 
 
 @dataclass(slots=True)
@@ -84,7 +85,9 @@ class Running:
         return replace(usage, output_tokens=max(usage.output_tokens, round(counted)), partial=False)
 
 
-def upstream_call(call: GatewayCall, arm: Arm, left_s: float) -> UpstreamCall:
+def upstream_call(
+    call: GatewayCall, arm: Arm, left_s: float, cleared: Callable[[], Awaitable[None]] | None = None
+) -> UpstreamCall:
     """The client's request for one arm, with so many seconds left."""
     return UpstreamCall(
         upstream=arm.upstream or "",
@@ -97,4 +100,11 @@ def upstream_call(call: GatewayCall, arm: Arm, left_s: float) -> UpstreamCall:
         first_token_s=arm.first_token_s,
         deadline_s=left_s,
         large=call.large,
+        cleared=cleared,
     )
+
+
+def usable_reference(response_id: str | None) -> str | None:
+    """An answer's id, where a client may give it as a reference."""
+    usable = response_id and len(response_id) <= MAX_REFERENCE and response_id.isprintable()
+    return response_id if usable else None

@@ -47,7 +47,7 @@ class Retention:
         await self._maintenance.compact_rollups(self._clock.now_us())
 
     async def run(self) -> None:
-        """Delete request keys and decisions older than configured; statistics and roll-ups stay."""
+        """Delete request keys, sessions and decisions older than configured; statistics and roll-ups stay."""
         await self._maintenance.make_partitions(self._clock.now_us())
         while await self._judging.drop(self._clock.now_us(), {}):
             pass
@@ -63,6 +63,8 @@ class Retention:
         if not self._retention_us:
             return
         old_us = self._clock.now_us() - self._retention_us
+        while await self._maintenance.forget_sessions(before_us=old_us, limit=BATCH) >= BATCH:
+            pass
         before_us = await self._maintenance.drop_partitions(before_us=old_us)
         pruned = BATCH
         while pruned == BATCH:

@@ -127,7 +127,9 @@ def _move(engine: Engine, progress: Progress) -> tuple[int, list[str]]:
         if step < CHUNK:
             break
     with engine.begin() as connection:
-        indexes = _indexes(connection)
+        indexes = _indexes(connection, _LOG)
+        for stale in {one.name for one in _indexes(connection, _NEW)} - {one.new for one in indexes}:
+            execute_literally(connection, f"DROP INDEX {stale}")
     for place, index in enumerate(indexes):
         progress(f"indexing {index.name}", place, len(indexes))
         with engine.begin() as connection:
@@ -158,7 +160,7 @@ def _rehearse(connection: Connection) -> None:
                 raise
             raise ConflictError(f"the log cannot be moved, so nothing was changed: {error.orig}") from error
 
-    replace_log(connection, swap, [index.definition for index in _indexes(connection)])
+    replace_log(connection, swap, [index.definition for index in _indexes(connection, _LOG)])
 
 
 def _prepare(connection: Connection) -> None:
@@ -239,7 +241,7 @@ def _columns(connection: Connection, table: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Index:
-    """One of the log's, but the key's. name : quoted. definition : the statement that makes it.
+    """One of a table's, but the key's. name : quoted. definition : the statement that makes it.
 
     new : what it is called on the new table until that takes its place. make_new : makes it there unless it is there.
     """
@@ -250,7 +252,7 @@ class _Index:
     make_new: str
 
 
-def _indexes(connection: Connection) -> list[_Index]:
+def _indexes(connection: Connection, table: str) -> list[_Index]:
     query = text(
         "SELECT quote_ident(i.relname), definition, new, replace(definition, "
         "format(' INDEX %I ON %I.%I ', i.relname, nspname, t.relname), "
@@ -258,9 +260,9 @@ def _indexes(connection: Connection) -> list[_Index]:
         "FROM pg_index JOIN pg_class AS i ON i.oid = indexrelid JOIN pg_class AS t ON t.oid = indrelid "
         "JOIN pg_namespace AS n ON n.oid = t.relnamespace, LATERAL pg_get_indexdef(indexrelid) AS definition, "
         "LATERAL concat(CAST(:new AS text), '_', md5(definition)) AS new "
-        "WHERE t.oid = to_regclass(:log) AND NOT indisprimary ORDER BY i.relname"
+        "WHERE t.oid = to_regclass(:table) AND NOT indisprimary ORDER BY i.relname"
     )
-    return [_Index(*row) for row in connection.execute(query, {"new": _NEW, "log": _LOG})]
+    return [_Index(*row) for row in connection.execute(query, {"new": _NEW, "table": table})]
 
 
 def _notes(connection: Connection) -> list[str]:
