@@ -246,6 +246,33 @@ async def test_a_call_is_booked_once_whatever_becomes_of_the_query(serve: Serve,
         assert len(labels.calls) == 2
 
 
+async def test_a_call_that_goes_on_holds_up_no_end_and_stands_as_reserved(
+    serve: Serve, labels: Labels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("banditd.services.classifying.CLOSE_S", 0.05)
+    labels.hangs = asyncio.Event()
+    async with serve("ok", policy=labels.policy(), upstreams=labels.upstreams) as served:
+        waiting = asyncio.create_task(classifier_of(served).tagged(Query(text="long")))
+
+        async def called() -> bool:
+            return len(labels.calls) == 1
+
+        await until(called)
+        waiting.cancel()
+        assert await spent(served) > 0.0
+        labels.hangs.set()
+
+
+async def test_nothing_is_asked_while_the_baseline_answers_everything(serve: Serve, labels: Labels) -> None:
+    policy = {**labels.policy(), "kind": "thompson", "options": {}, "promise": {"baseline": "ok"}, "rollout": 0.0}
+    async with (
+        serve("ok", "also", policy=policy, upstreams=labels.upstreams) as served,
+        client_of(served) as session,
+    ):
+        assert (await route(session, "all to the baseline"))["arm"] == "ok"
+        assert not labels.calls
+
+
 async def test_the_cap_is_one_of_all_replicas(serve: Serve, labels: Labels, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classifying, "SPENT_PAUSE_S", 3600.0)
     policy = labels.policy(usd_per_day=3.5 * CALL_USD)

@@ -204,6 +204,9 @@ async def test_tasks_belong_to_their_api_key_and_none_or_too_many_decisions_are_
         await step(daemon, key_name="mine")
         with pytest.raises(InvalidInputError, match="name shorter tasks"):
             await reward_task(daemon, 1.0, key_name="mine")
+        assert taught(daemon) == (1.0, 1.0)
+        assert (await reward_task(daemon, None, key_name="mine")).reward is None  # what was given can be taken back
+        assert taught(daemon) == (0.0, 0.0)
 
 
 async def test_what_may_not_be_rewarded_any_more_is_left_out_and_what_waits_is_held(

@@ -220,7 +220,7 @@ def _check(url: str | None, save_prior: Path | None, given: Mapping[str, Any]) -
     if url is not None and given["max_share"]:
         raise click.UsageError("--max-share caps arms in process; a daemon at --url has max_share of its own arms")
     if url is not None and given["recipes"]:
-        raise click.UsageError("--recipes are played in process; a daemon at --url has no recipes")
+        raise click.UsageError("--recipes are played in process only: leave out --url")
     if url is not None and given["cascade"]:
         raise click.UsageError("--cascade is played in process; a daemon at --url sees no signals of a data set")
     if given["max_calls"] is not None and not given["cascade"]:

@@ -29,6 +29,8 @@ from banditd.services.judging.worker import cost_of, patiently
 logger = logging.getLogger(__name__)
 SPENT_PAUSE_S: Final = 60.0
 """After which the account is looked at again, where it had no money left."""
+CLOSE_S: Final = 2.0
+"""For which the end of a daemon waits for calls that are under way."""
 MOST_REPLY_BYTES: Final = 262_144
 """A longer reply is no label, and is not read: that would hold the event loop."""
 _MOST_LABEL_CHARS: Final = 1000
@@ -84,8 +86,12 @@ class Classifier:
         return replace(query, tags={**query.tags, rule.tag: label}), {CLASSIFIED + rule.tag: 1.0}
 
     async def close(self) -> None:
-        """Wait for the calls that are under way, and until all are booked."""
-        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+        """Wait a moment for the calls that are under way, and until all are booked: the others as reserved."""
+        if self._under_way:
+            _, late = await asyncio.wait(self._under_way.values(), timeout=CLOSE_S)
+            for call in late:  # no query waits for them any more
+                call.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
         await asyncio.gather(*self._booking, return_exceptions=True)
 
     async def _label(self, text: str) -> str | None:

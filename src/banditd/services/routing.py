@@ -124,8 +124,7 @@ class RoutingService:
 
     async def _route_new(self, queries: Sequence[Query]) -> list[Decision | BanditdError]:
         prepared = []
-        # All at once: else the last of them would wait for the classifier once for every part below.
-        labelled = await asyncio.gather(*map(self._labelled, queries))
+        labelled = await self._all_labelled(queries)
         for first in range(0, len(queries), MOST_QUERIES):  # all at once would hold the loop for as long
             these = (self._prepare(*one) for one in labelled[first : first + MOST_QUERIES])
             prepared += [_or_error(one) for one in await asyncio.gather(*these, return_exceptions=True)]
@@ -166,11 +165,21 @@ class RoutingService:
         return made
 
     async def _labelled(self, query: Query) -> tuple[Query, Mapping[str, float]]:
-        """The query with the tag of its policy's classifier, and what to note of that."""
+        """The query with the tag of its policy's classifier, and what to note of that.
+
+        Nobody waits or pays for it while the baseline answers everything.
+        """
         runtime = self._runtimes.get(query.policy)
-        if runtime is None or runtime.classifier is None:
+        if runtime is None or runtime.classifier is None or not runtime.switches.rollout:
             return query, _NO_NOTES
         return await runtime.classifier.tagged(query)
+
+    async def _all_labelled(self, queries: Sequence[Query]) -> list[tuple[Query, Mapping[str, float]]]:
+        """The same at once: one behind the other, the last would wait as often as there are parts of a batch."""
+        policies = {query.policy for query in queries}
+        if all(one.classifier is None for name, one in self._runtimes.items() if name in policies):
+            return [(query, _NO_NOTES) for query in queries]
+        return await asyncio.gather(*map(self._labelled, queries))
 
     async def _prepare(self, query: Query, notes: Mapping[str, float] | None = None) -> Prepared:
         """Everything that has to be waited for, before the decision that waits for nothing.

@@ -28,7 +28,7 @@ class ClassifierSettings(Section):
     labels: tuple[_Label, ...] = Field(
         max_length=MOST_LABELS, description="replies that count; all others give no tag"
     )
-    tag: str = Field(description="tag that gets the label; one of context_tags")
+    tag: str = Field(min_length=1, description="tag that gets the label; one of context_tags")
     price: PriceSettings = Field(default_factory=PriceSettings, description="what it costs; not an arm's")
     params: dict[str, Any] = Field(default_factory=dict, description="such as {temperature: 0, max_tokens: 5}")
     timeout_s: float = Field(2.0, gt=0, le=60, description="then the query is routed without the tag")

@@ -38,6 +38,8 @@ def reward_task(
                 code="DECISION_NOT_FOUND",
                 field="/task_id",
             )
+        if submission.retract:  # whatever came since has no share
+            ids = ids[:MOST_STEPS]
         if len(ids) > MOST_STEPS:
             return InvalidInputError(
                 f"task {task.text[:80]!r} has more than {MOST_STEPS} decisions, of which a common reward says "

@@ -1,7 +1,7 @@
 """How many tokens a request has, asked of an upstream that counts, else told from our own count.
 
-Nothing is decided, charged or learned by it, and whatever an upstream makes of it says nothing of its health: many
-endpoints answer messages well and have never heard of counting.
+Nothing is stored or learned by it (a classifier's label is remembered for the request itself), and whatever an
+upstream makes of it says nothing of its health: many endpoints answer messages well and have never heard of counting.
 """
 
 from __future__ import annotations
