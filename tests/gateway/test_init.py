@@ -106,6 +106,7 @@ async def test_what_is_asked_may_be_answered(faulty: Faulty, empty: Path, monkey
     [
         ((), "OPENAI_API_KEY"),
         (("--server", "gpu=http://127.0.0.1:9/v1"), "gpu at http://127.0.0.1:9/v1/models: no answer"),
+        (("--server", "gpu=127.0.0.1:9/v1"), "no URL: it begins with http://"),
         (("--base-url", "opnai=http://x/v1"), "openai"),
         (("--server", "gpu"), "NAME=VALUE"),
     ],

@@ -192,7 +192,7 @@ def _found(table: KnownModels, servers: Mapping[str, str], base_urls: Sequence[s
         if name in reasons:
             raise InvalidInputError(
                 f"no models of {name} at {servers[name]}/models: {reasons[name]}"
-                + (f"; a key is read from {key_variable(name)}" if "40" in reasons[name] else "")
+                + (f"; a key is read from {key_variable(name)}" if reasons[name].endswith(("401", "403")) else "")
             )
     found = find_providers(table, os.environ, addresses) + answering
     if not found:
