@@ -121,12 +121,20 @@ def agent_server(url: str, api_key: str | None, policy: str) -> MCPServer[Daemon
         async with client:
             yield client
 
+    tools = AgentTools(client, policy, ToolError)
+    works = (
+        (tools.route, False), (tools.reward, False), (tools.explain_decision, True), (tools.savings, True),
+        (tools.arms, True),
+    )  # fmt: skip
+
     class Server(MCPServer[DaemonClient]):
         """A misspelt argument is refused: silence would lose a limit."""
 
         async def call_tool(self, name: str, arguments: dict[str, Any], *more: Any, **named: Any) -> Any:
-            known = set(inspect.signature(getattr(AgentTools, name, agent_server)).parameters) - {"self"}
-            if hasattr(AgentTools, name) and (unknown := sorted(arguments.keys() - known)):
+            if name not in {work.__name__ for work, _ in works}:
+                return await super().call_tool(name, arguments, *more, **named)
+            known = set(inspect.signature(getattr(AgentTools, name)).parameters) - {"self"}
+            if unknown := sorted(arguments.keys() - known):
                 near = nearest_names(unknown[0], sorted(known))
                 mend = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known)) or 'none'}"
                 raise ToolError(f"{name} has no argument {unknown[0]!r}: {mend}")
@@ -135,11 +143,7 @@ def agent_server(url: str, api_key: str | None, policy: str) -> MCPServer[Daemon
     server = Server(
         "banditd", instructions=INSTRUCTIONS, version=__version__, lifespan=connected, log_level="WARNING"
     )
-    tools = AgentTools(client, policy, ToolError)
-    for work, reads in (
-        (tools.route, False), (tools.reward, False), (tools.explain_decision, True), (tools.savings, True),
-        (tools.arms, True),
-    ):  # fmt: skip
+    for work, reads in works:
         hints = ToolAnnotations(read_only_hint=reads, destructive_hint=False, open_world_hint=False)
         server.tool(annotations=hints)(work)
     return server

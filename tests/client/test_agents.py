@@ -78,6 +78,7 @@ async def test_what_the_daemon_refuses_reaches_the_agent_in_its_words(daemon: Li
             ("explain_decision", {"decision_id": "\ud800"}, "decision"),
             ("route", {"input": "hello", "keep": 0.4}, "greater than or equal to 0.5"),
             ("route", {"input": "hello", "max_cost": 0.1}, "did you mean 'max_cost_usd'?"),
+            ("__class__", {}, "Unknown tool"),
         ):
             result = await client.call_tool(name, arguments)
             assert result.is_error, name

@@ -20,10 +20,11 @@ from click.testing import CliRunner, Result
 from tests.client.conftest import LiveDaemon
 
 from banditd.cli import commands
+from banditd.cli.import_scores import _keep_importing
 from banditd.client import Client
 from banditd.core.errors import BanditdError, InvalidInputError, UnavailableError
 from banditd.scores.langfuse import reward_of
-from banditd.scores.posting import as_metric
+from banditd.scores.posting import Score, as_metric
 from banditd.web.schemas.base import NAME_PATTERN
 
 SECRET = "sk-lf-1"
@@ -226,6 +227,20 @@ def test_evaluation_events_find_their_answer_or_trace(daemon: LiveDaemon, tmp_pa
     refused = run(daemon, "otlp", str(file))
     assert isinstance(refused.exception, InvalidInputError)
     assert "line 1" in str(refused.exception)
+    unlike = ['{"resourceLogs": null}', '{"resourceLogs": [{"scopeLogs": null}]}', '{"cut off']
+    file.write_bytes(b"\xef\xbb\xbf" + "\n".join([json.dumps(lines[-1]), *unlike]).encode())
+    report = json.loads(run(daemon, "otlp", str(file), "--json").output)
+    assert (report["known"], [failure["origin"] for failure in report["failures"]]) == (1, ["line 4"])
+    file.write_bytes(b"\xff\xfe\n")
+    assert isinstance(run(daemon, "otlp", str(file)).exception, InvalidInputError)
+
+
+def test_a_key_on_two_decisions_is_refused_not_lost(daemon: LiveDaemon, tmp_path: Path) -> None:
+    first, other = route(daemon), route(daemon)
+    file = tmp_path / "scores.csv"
+    file.write_text(f"decision_id,value,idempotency_key\n{first},0.5,k1\n{other},0.6,k1\n", encoding="utf-8")
+    report = json.loads(run(daemon, "csv", str(file), "--json").output)
+    assert (report["new"], [failure["origin"] for failure in report["failures"]]) == (1, ["line 3"])
 
 
 def score(number: int, value: object, **fields: Any) -> dict[str, Any]:
@@ -324,6 +339,23 @@ async def test_pages_of_langfuse_that_do_not_end_stop_the_import(
     assert f"{url}/api/public/v3/scores does not get on" in str(stopped.exception)
     assert re.search(r"cursor '(same|one|1)'", str(stopped.exception))
     assert len(queries) <= 3
+
+
+def test_who_looks_again_and_again_goes_on_after_a_refused_score(
+    daemon: LiveDaemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    route(daemon, "trace-9")
+    looks = iter((7.0, 1.0))
+
+    async def look() -> list[Score]:
+        value = next(looks)
+        return [Score(f"score {value}", {"reference": "trace-9", "value": value, "source": "judge"})]
+
+    with pytest.raises(RuntimeError, match="StopIteration"):  # the third look ends it
+        _keep_importing(look, 0.01, url=daemon.url, api_key=None, as_json=False)
+    said = capsys.readouterr()
+    assert "score 7.0: value 7.0 is outside the scale" in said.err
+    assert "1 new" in said.out
 
 
 async def test_odd_pages_of_langfuse_lose_no_other_score(daemon: LiveDaemon) -> None:

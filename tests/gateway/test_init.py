@@ -106,6 +106,7 @@ async def test_what_is_asked_may_be_answered(faulty: Faulty, empty: Path, monkey
     [
         ((), "OPENAI_API_KEY"),
         (("--server", "gpu=http://127.0.0.1:9/v1"), "gpu at http://127.0.0.1:9/v1/models: no answer"),
+        (("--server", "gpu=127.0.0.1:9/v1"), "no URL: it begins with http://"),
         (("--base-url", "opnai=http://x/v1"), "openai"),
         (("--server", "gpu"), "NAME=VALUE"),
     ],
@@ -204,3 +205,12 @@ def test_the_table_is_whole_and_knows_its_age() -> None:
     assert json.loads(shown.output)["age_days"] in {table.age_days(today), table.age_days(today) - 1}
     assert {row["model"] for row in json.loads(shown.output)["models"]} == set(names)
     assert CliRunner().invoke(commands, ["models", "--max-age-days", "100000"]).exit_code == 0
+
+
+async def test_a_database_that_is_there_keeps_its_arms_and_init_says_so(faulty: Faulty, empty: Path) -> None:
+    server = ("--server", f"null={faulty.url}", "--no-call", "--yes", "--no-local", "--arm", "ok")
+    assert "stay as they are" not in (await init(*server)).output
+    assert list(load_settings(empty / "config.yaml").upstreams) == ["null"]
+    (empty / "var").mkdir()
+    (empty / "var" / "banditd.db").write_bytes(b"")
+    assert "'banditd apply config.yaml --yes --delete'" in (await init(*server, "--force")).output

@@ -51,7 +51,7 @@ def import_csv(file: Path, source: str, url: str, api_key: str | None, as_json: 
     """
     from banditd.scores.reading import read_csv
 
-    _import(url, api_key, read_csv(file, source=source), as_json=as_json, all_ours=True)
+    _import_once(url, api_key, read_csv(file, source=source), as_json=as_json, all_ours=True)
 
 
 @import_scores.command("open-webui")
@@ -67,11 +67,11 @@ def import_open_webui(file: Path, url: str, api_key: str | None, as_json: bool) 
     """
     from banditd.scores.reading import read_open_webui
 
-    _import(url, api_key, read_open_webui(file), as_json=as_json, all_ours=False)
+    _import_once(url, api_key, read_open_webui(file), as_json=as_json, all_ours=False)
 
 
 @import_scores.command("otlp")
-@click.argument("file", type=click.File(encoding="utf-8"))
+@click.argument("file", type=click.File(encoding="utf-8-sig", errors="replace"))
 @click.option("--source", default="judge", show_default=True, help="Who evaluates: judge, human, ...")
 @daemon_options
 @json_option
@@ -85,7 +85,7 @@ def import_otlp(file: TextIO, source: str, url: str, api_key: str | None, as_jso
     """
     from banditd.scores.reading import read_otlp
 
-    _import(url, api_key, read_otlp(file, source=source), as_json=as_json, all_ours=False)
+    _import_once(url, api_key, read_otlp(file, source=source), as_json=as_json, all_ours=False)
 
 
 @import_scores.command("langfuse")
@@ -130,7 +130,9 @@ def _keep_importing(
 
     while True:
         try:
-            _import(url, api_key, asyncio.run(look()), as_json=as_json, all_ours=False)
+            whole = _import(url, api_key, asyncio.run(look()), as_json=as_json, all_ours=False)
+            if not whole and every_s is None:
+                sys.exit(1)
         except UnavailableError as error:
             if every_s is None:
                 raise
@@ -140,8 +142,14 @@ def _keep_importing(
         asyncio.run(asyncio.sleep(every_s))
 
 
-def _import(url: str, api_key: str | None, scores: Iterable[Score], *, as_json: bool, all_ours: bool) -> None:
-    """Send them and say what became of them. Ends with 1 where some were refused (or, of ours, are unknown)."""
+def _import_once(url: str, api_key: str | None, scores: Iterable[Score], *, as_json: bool, all_ours: bool) -> None:
+    """Ends with 1 where some were refused (or, of ours, are unknown)."""
+    if not _import(url, api_key, scores, as_json=as_json, all_ours=all_ours):
+        sys.exit(1)
+
+
+def _import(url: str, api_key: str | None, scores: Iterable[Score], *, as_json: bool, all_ours: bool) -> bool:
+    """Send them and say what became of them. Returns whether none was refused (or, of ours, is unknown)."""
     from banditd.scores.posting import Outcome, newest, post_scores
 
     outcome, found = Outcome(), newest(scores)
@@ -158,8 +166,7 @@ def _import(url: str, api_key: str | None, scores: Iterable[Score], *, as_json: 
         failed = outcome.refusals + (outcome.unknown if all_ours else [])
         if outcome.counts or not found:
             _show(outcome, failed, as_json=as_json)
-    if failed:
-        sys.exit(1)
+    return not failed
 
 
 def _show(outcome: Outcome, failed: list[tuple[str, str]], *, as_json: bool) -> None:

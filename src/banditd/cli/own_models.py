@@ -108,6 +108,8 @@ def init(
     settings = _written(output, chosen, first, kept, table)
     trials = [] if no_call else _try(settings, chosen)
     _report(output, chosen, first, kept, trials, as_json=as_json)
+    if not as_json:
+        _tell_of_database(output, settings.database.url.get_secret_value())
     if any(trial.error is not None for trial in trials):
         sys.exit(1)
 
@@ -176,6 +178,16 @@ def _written(
     return settings
 
 
+def _tell_of_database(output: Path, url: str) -> None:
+    """Who makes the file anew has a daemon with the arms of the former one: a start changes none of them."""
+    database = Path(url.removeprefix("sqlite:///"))
+    if url.startswith("sqlite:///") and database.is_file():
+        click.echo(
+            f"{database} is there already, and its arms stay as they are: once it serves, "
+            f"'banditd apply {output} --yes --delete' makes them those of the file."
+        )
+
+
 def _is_terminal() -> bool:
     return sys.stdin.isatty()
 
@@ -192,7 +204,7 @@ def _found(table: KnownModels, servers: Mapping[str, str], base_urls: Sequence[s
         if name in reasons:
             raise InvalidInputError(
                 f"no models of {name} at {servers[name]}/models: {reasons[name]}"
-                + (f"; a key is read from {key_variable(name)}" if "40" in reasons[name] else "")
+                + (f"; a key is read from {key_variable(name)}" if reasons[name].endswith(("401", "403")) else "")
             )
     found = find_providers(table, os.environ, addresses) + answering
     if not found:

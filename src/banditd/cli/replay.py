@@ -179,6 +179,7 @@ def replay(
       banditd replay ../shared/data/ulab_nim9 --policy uniform --off-policy
     """
     _check(url, save_prior, given)
+    _require_folders(None if json_file in {None, "-"} else Path(str(json_file)), plot, save_prior)
     from banditd.replay import closing_words, off_policy_table, recipe_table, report_table
 
     options = _options(keep_prior=save_prior is not None, **given)
@@ -235,6 +236,13 @@ def _check(url: str | None, save_prior: Path | None, given: Mapping[str, Any]) -
         )
     if given["prior_worth"] is not None and given["prior"] is None:
         raise click.UsageError("--prior-worth says what --prior is worth: give that too")
+
+
+def _require_folders(*files: Path | None) -> None:
+    """Before the replay, which may take long."""
+    for file in files:
+        if file is not None and not file.parent.is_dir():
+            raise click.UsageError(f"{file} cannot be written: there is no folder {file.parent}")
 
 
 def _prices(texts: tuple[str, ...]) -> dict[str, Price]:

@@ -51,9 +51,6 @@ def read_sheet(name: str, lines: Iterator[str]) -> Sheet:
     """The rows of a sheet. Raises InvalidInputError, with line and column of what is wrong."""
     rows = _rows(name, lines, skip_blank=True)
     names = rows.names
-    if "prompt" not in names:
-        commas = "; columns are separated by commas" if len(names) == 1 and set(names[0]) & set(";\t") else ""
-        raise InvalidInputError(f"{name} has no column 'prompt'; it has {', '.join(names) or 'none'}{commas}.")
     if not rows.cells:
         raise InvalidInputError(f"{name} has no rows.")
     filled = {i: [cell for row in rows.cells if (cell := row[i].strip())] for i in range(len(names))}
@@ -130,6 +127,12 @@ def _require_numbers(name: str, rows: _Rows, column: int) -> None:
             )
 
 
+def _check_columns(name: str, names: list[str]) -> None:
+    if "prompt" not in names:
+        commas = "; columns are separated by commas" if len(names) == 1 and set(names[0]) & set(";\t") else ""
+        raise InvalidInputError(f"{name} has no column 'prompt'; it has {', '.join(names) or 'none'}{commas}.")
+
+
 def _rows(name: str, lines: Iterator[str], *, skip_blank: bool = False) -> _Rows:
     former = csv.field_size_limit(LONGEST_CELL)
     reader, rows = csv.reader(lines), _Rows([], [], [])
@@ -138,6 +141,8 @@ def _rows(name: str, lines: Iterator[str], *, skip_blank: bool = False) -> _Rows
         rows.names.extend(column.lstrip("\ufeff") for column in next(reader, []))
         if len(set(rows.names)) != len(rows.names):
             raise InvalidInputError(f"{name}: a column is named twice.")
+        if skip_blank:
+            _check_columns(name, rows.names)
         line = reader.line_num + 1
         for row in reader:
             if row or not skip_blank:

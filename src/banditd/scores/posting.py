@@ -37,10 +37,12 @@ class Score:
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """What it is a score of: its key, or decision, metric, source and arm."""
-        key = self.reward.get("idempotency_key")
-        names = ("decision_id", "reference", "metric", "source", "arm")
-        return (key,) if key is not None else tuple(self.reward.get(name) for name in names)
+        """What it is a score of: decision, metric, source and arm, and its key where it has one.
+
+        A key that is on two of these is the daemon's to refuse.
+        """
+        names = ("idempotency_key", "decision_id", "reference", "metric", "source", "arm")
+        return tuple(self.reward.get(name) for name in names)
 
 
 def as_metric(name: str) -> str:

@@ -110,20 +110,26 @@ def read_otlp(lines: Iterable[str], *, source: str) -> Iterator[Score]:
     a number, are left out.
     ``source`` : who evaluates.
 
-    Raises InvalidInputError : a line is no such JSON; says which.
+    Raises InvalidInputError : the first line is no such JSON. A later one is a score with a problem: the collector
+    may still be writing it.
     """
+    readable = False
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             records = [
                 record
-                for resource in parse_json(line).get("resourceLogs", ())
-                for scope in resource.get("scopeLogs", ())
-                for record in scope.get("logRecords", ())
+                for resource in parse_json(line).get("resourceLogs") or ()
+                for scope in resource.get("scopeLogs") or ()
+                for record in scope.get("logRecords") or ()
             ]
         except (ValueError, AttributeError, TypeError, KeyError, RecursionError) as error:
-            raise InvalidInputError(f"line {number} is no OTLP export of logs in JSON: {error}") from error
+            if not readable:
+                raise InvalidInputError(f"line {number} is no OTLP export of logs in JSON: {error}") from error
+            yield Score(f"line {number}", {}, f"it is no OTLP export of logs in JSON: {error}")
+            continue
+        readable = True
         for record in records:
             try:
                 reward = _evaluation(record, source)

@@ -93,6 +93,8 @@ async def _look(session: aiohttp.ClientSession, url: str, key: str) -> list[str]
             content = await answer.json(content_type=None)
     except ValueError as error:
         return "it answers no JSON" if isinstance(error, UnicodeError | json.JSONDecodeError) else f"no URL: {error}"
+    except aiohttp.NonHttpUrlClientError:
+        return "no URL: it begins with http:// or https://"
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         return f"no answer ({type(error).__name__})"
     rows = content.get("data") if isinstance(content, dict) else None

@@ -124,7 +124,7 @@ def compose(
         f"# Made by `banditd init` on {today}. `banditd check-config` says all that holds.",
         f"# Prices are list prices of {table.as_of}, in US dollars per million tokens: look them over.",
         "upstreams:",
-        *(f"  {name}: {_flow(_upstream(upstream))}" for name, upstream in upstreams.items()),
+        *(f"  {_flow({name: _upstream(upstream)})[1:-1]}" for name, upstream in upstreams.items()),
         f"gateway: {_flow({'aliases': {_model_of(arms, baseline): 'banditd/auto'}})} # what your code says already",
         "policies:",
         "  default:",

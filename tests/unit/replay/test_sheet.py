@@ -64,6 +64,7 @@ def test_models_cost_what_is_known_or_given_of_them(tmp_path: Path) -> None:
         (["prompt", "a"], [["x"]], "line 2: 1 cells, expected 2"),
         (["prompt", "a"], [["x", "7"]], "outside [0, 1]"),
         (["prompt;a"], [["x;1"]], "separated by commas"),
+        (["prompt;a"], [["x;0", "5"]], "separated by commas"),
         (["", "prompt", "a"], [["0", "x", "1"]], "column 1 has no name"),
         (["prompt", "a", "b"], [["x", "1", "1"], ["y", "1", "n/a"]], "line 3: 'n/a' in the column b"),
         (["prompt", "a", "b"], [["two\nlines", "1", "1"], ["y", "1", "NaN"]], "line 4: 'NaN' in the column b"),
