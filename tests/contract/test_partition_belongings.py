@@ -12,7 +12,7 @@ from sqlalchemy.pool import NullPool
 from banditd.cli import main
 from banditd.core.errors import ConflictError
 from banditd.storage import dialect, open_storage
-from banditd.storage.archive import partition_log
+from banditd.storage.archive import partition_log, partitioning
 
 VIEW = "CREATE VIEW a AS SELECT decision_id, arm FROM decision;"
 
@@ -290,3 +290,22 @@ def test_the_command_says_what_was_carried_over_and_what_is_in_the_way(old_log, 
         main()
     assert not ended.value.code
     assert "carried over: GRANT SELECT ON decision TO PUBLIC\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("at", ["looking at what hangs on the log", "taking its place"])
+def test_who_holds_the_log_for_long_is_named_and_the_next_run_goes_on(old_log, monkeypatch, at):
+    monkeypatch.setattr(partitioning, "LOCK_WAIT_MS", 200)
+    engine = create_engine(dialect.normalise_url(old_log), poolclass=NullPool)
+    with engine.connect() as reader:
+        reader.exec_driver_sql("SET application_name = 'a report'")
+        reader.commit()
+
+        def hold(step, _done, _total):
+            if step == at:
+                reader.exec_driver_sql("SELECT count(*) FROM decision")
+
+        with pytest.raises(ConflictError, match=r"process \d+ of \w+ \(a report\), idle in transaction"):
+            partition_log(old_log, progress=hold)
+    done = 51 if at == "taking its place" else 0
+    assert partition_log(old_log, progress=quiet).moved_now == 51 - done
+    engine.dispose()

@@ -38,6 +38,9 @@ from banditd.storage.schema import decision
 
 CHUNK: Final = 20_000
 _WAIT_S: Final = 30.0
+LOCK_WAIT_MS: Final = 10_000
+"""For whoever reads the log; everybody who comes meanwhile waits behind this."""
+_LOCK_NOT_AVAILABLE: Final = "55P03"
 _LOG: Final = decision.name
 _NEW: Final = f"{_LOG}_moving"
 _NEW_KEY: Final = f"pk_{_NEW}"
@@ -112,7 +115,7 @@ def _alone(engine: Engine) -> Iterator[None]:
 def _move(engine: Engine, progress: Progress) -> tuple[int, list[str]]:
     """Returns how many decisions were copied by this run, and what went with the log."""
     progress("looking at what hangs on the log", 0, 1)
-    with engine.connect() as connection, connection.begin() as transaction:
+    with _naming_who_holds_the_log(engine), engine.connect() as connection, connection.begin() as transaction:
         _rehearse(connection)
         transaction.rollback()
     with engine.begin() as connection:
@@ -135,7 +138,7 @@ def _move(engine: Engine, progress: Progress) -> tuple[int, list[str]]:
         with engine.begin() as connection:
             execute_literally(connection, index.make_new)
     progress("taking its place", 0, 1)
-    with engine.begin() as connection:
+    with _naming_who_holds_the_log(engine), engine.begin() as connection:
         late, carried = _take_place(connection, indexes)
     progress("taking its place", 1, 1)
     with engine.begin() as connection:
@@ -143,10 +146,38 @@ def _move(engine: Engine, progress: Progress) -> tuple[int, list[str]]:
     return moved + late, carried
 
 
+@contextmanager
+def _naming_who_holds_the_log(engine: Engine) -> Iterator[None]:
+    """Raises ConflictError where others hold the log for too long."""
+    try:
+        yield
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+            raise
+        query = text(
+            "SELECT DISTINCT concat('process ', pid, nullif(concat(' of ', usename), ' of '), "
+            "nullif(concat(' (', application_name, ')'), ' ()'), ', ', state) "
+            "FROM pg_locks JOIN pg_stat_activity USING (pid) "
+            "WHERE relation = to_regclass(:log) AND granted AND pid <> pg_backend_pid() ORDER BY 1"
+        )
+        with engine.begin() as connection:
+            who = "; ".join(connection.execute(query, {"log": _LOG}).scalars()) or "they have ended since"
+        raise ConflictError(
+            f"others held the log for more than {LOCK_WAIT_MS / 1000:g} s: {who}. "
+            "Let them end and run this again: it goes on where it was"
+        ) from error
+
+
+def _lock(connection: Connection, *tables: str) -> None:
+    names = ", ".join(f'"{table}"' for table in tables)
+    connection.execute(text(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}"))
+    connection.execute(text(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE"))
+
+
 def _rehearse(connection: Connection) -> None:
     """Take the log's place with a table without rows."""
     refuse_learner(connection)
-    connection.execute(text(f'LOCK TABLE "{_LOG}" IN ACCESS EXCLUSIVE MODE'))
+    _lock(connection, _LOG)
 
     def swap() -> None:
         try:
@@ -204,7 +235,7 @@ def _copy_step(connection: Connection) -> int:
 
 def _take_place(connection: Connection, indexes: list[_Index]) -> tuple[int, list[str]]:
     """Give the new table the log's name; returns how many decisions it still lacked, and what went over to it."""
-    connection.execute(text(f'LOCK TABLE "{_LOG}", "{_NEW}" IN ACCESS EXCLUSIVE MODE'))
+    _lock(connection, _LOG, _NEW)
     refuse_learner(connection)
     late = _make_equal(connection)
     kept, here = _count(connection, _LOG), _count(connection, _NEW)
