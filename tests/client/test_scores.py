@@ -62,12 +62,15 @@ def test_rows_of_a_csv_file_count_once(daemon: LiveDaemon, tmp_path: Path) -> No
         "known": 2,
         "unknown": 0,
         "refused": 0,
+        "replaced": 0,
         "failures": [],
     }
     assert rewards_of(daemon, first) == [("judge", "accuracy", 0.25, 0)]
     assert rewards_of(daemon, second) == [("judge", "quality", 1.0, 0)]
-    scores.write_text(f"decision_id,value,metric,source\n{first},0.5,accuracy,judge\n", encoding="utf-8")
-    assert run(daemon, "csv", str(scores)).exit_code == 0
+    row = f"{first},{{}},accuracy,judge\n"
+    scores.write_text(f"decision_id,value,metric,source\n{row.format(0.3)}{row.format(0.5)}", encoding="utf-8")
+    done = run(daemon, "csv", str(scores))
+    assert (done.exit_code, "1 corrected" in done.output, "1 not sent" in done.output) == (0, True, True)
     assert rewards_of(daemon, first)[-1] == ("judge", "accuracy", 0.5, 1)  # a correction
 
 

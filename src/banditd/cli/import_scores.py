@@ -152,7 +152,9 @@ def _import(url: str, api_key: str | None, scores: Iterable[Score], *, as_json: 
     """Send them and say what became of them. Returns whether none was refused (or, of ours, is unknown)."""
     from banditd.scores.posting import Outcome, newest, post_scores
 
-    outcome, found = Outcome(), newest(scores)
+    given = list(scores)
+    found = newest(given)
+    outcome = Outcome(replaced=len(given) - len(found))
     failed: list[tuple[str, str]] = []
     try:
         with progress_bar() as bar:
@@ -172,7 +174,13 @@ def _import(url: str, api_key: str | None, scores: Iterable[Score], *, as_json: 
 def _show(outcome: Outcome, failed: list[tuple[str, str]], *, as_json: bool) -> None:
     counts = {name: outcome.counts[name] for name in ("new", "corrected", "known", "unknown", "refused")}
     if as_json:
-        echo_json({**counts, "failures": [{"origin": origin, "reason": reason} for origin, reason in failed]})
+        echo_json(
+            {
+                **counts,
+                "replaced": outcome.replaced,
+                "failures": [{"origin": origin, "reason": reason} for origin, reason in failed],
+            }
+        )
         return
     for origin, reason in failed[:SHOWN]:
         click.echo(f"{origin}: {reason}", err=True)
@@ -181,4 +189,5 @@ def _show(outcome: Outcome, failed: list[tuple[str, str]], *, as_json: bool) -> 
     click.echo(
         f"{counts['new']} new, {counts['corrected']} corrected, {counts['known']} known before, "
         f"{counts['unknown']} of no decision here, {counts['refused']} refused"
+        + (f"; {outcome.replaced} not sent, since a later one says the same thing anew" if outcome.replaced else "")
     )

@@ -85,10 +85,12 @@ class Outcome:
 
     counts : ``new``, ``corrected`` (another value than before), ``known`` (counted before: it stays one), ``unknown``
         (of no decision here), ``refused``.
+    replaced : scores with a later one of the same, which were not sent.
     refusals : origin and reason of what was refused, and of what is unknown.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
+    replaced: int = 0
     unknown: list[tuple[str, str]] = field(default_factory=list)
     refusals: list[tuple[str, str]] = field(default_factory=list)
 

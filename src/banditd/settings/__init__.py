@@ -199,7 +199,7 @@ class PolicySettingsSection(Section):
     breaker_errors: int = Field(5, ge=0, description="errors in a row that exclude an arm; 0: never")
     breaker_s: float = Field(30.0, gt=0, description="how long, until one decision tries it")
     reward: RewardSettings = Field(default_factory=RewardSettings, description="the life of a reward")
-    arms: tuple[ArmSettings, ...] = Field((), description="arms to create at the first start")
+    arms: tuple[ArmSettings, ...] = Field((), description="created at the start that first sees them")
 
     @model_validator(mode="after")
     def _consistent(self) -> PolicySettingsSection:

@@ -1,4 +1,4 @@
-"""Arms as the configuration names them: created at the first start, later changed over HTTP."""
+"""Arms as the configuration names them: created at the start that first sees them, later changed over HTTP."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class RecipeSettings(Section):
 
 
 class ArmSettings(Section):
-    """An arm, created at the first start; see docs/operations.md."""
+    """An arm, created at the start that first sees it; see docs/operations.md."""
 
     arm: str = Field(min_length=1, max_length=128, pattern=NAME_PATTERN, description="its name")
     upstream_model: str | None = Field(None, max_length=256, description="its name at the upstream; null: arm")

@@ -67,4 +67,6 @@ def _to_check(failure: UpstreamError, arm: ChosenArm) -> str:
         return f"is it at {found.base_url}, and does it run?"
     if failure.error_class == "overload":
         return "does it limit the account, or is it busy?"
+    if failure.error_class == "server" or failure.status is None:
+        return f"is {found.base_url} such an endpoint, and is it well?"
     return f"does {found.base_url} serve the model {arm.model}?"
