@@ -324,8 +324,7 @@ class Exchange:
             )
 
     def _report(self, decision: Decision) -> UsageReport:
-        """The settlement: every attempt, and the figures of the one that answered, or failed last."""
-        # Of a recipe that its client left, a member may have answered before the call that was broken off.
+        """The settlement: every attempt, and the figures of the last that answered, else of the last."""
         last = self.attempts[main_attempt(tuple(self.attempts))] if self.attempts else None
         reason = None if self._running is None else self._running.finish_reason
         reason = None if reason is None else "".join(c for c in reason if c.isprintable())[:MAX_REASON] or None
