@@ -155,7 +155,8 @@ def test_every_metric_of_the_daemon_is_watched_or_known_not_to_be() -> None:
         if name.startswith("banditd_") and not name.endswith(("_sum", "_count", "_created")) and name not in text
     }
     assert unwatched == {
-        "banditd_build_info", "banditd_fold_seconds", "banditd_gateway_attempts_total",
+        "banditd_build_info", "banditd_classifier_queries_total", "banditd_classifier_spend_usd_total",
+        "banditd_fold_seconds", "banditd_gateway_attempts_total",
         "banditd_gateway_first_token_seconds", "banditd_gateway_open_requests", "banditd_gateway_requests_total",
         "banditd_gateway_usage_estimated_total", "banditd_golden_spend_usd_total",
         "banditd_http_request_seconds", "banditd_job_seconds",

@@ -28,7 +28,14 @@ class Screen:
     def __init__(self, command: list[str]) -> None:
         self._here, there = pty.openpty()
         environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "160", "LINES": "50"}
-        self.process = subprocess.Popen(command, stdin=there, stdout=there, stderr=there, env=environment, cwd=ROOT)
+        # Who runs the tests in the background ignores Ctrl-C, and what is started there would, too.
+        ignored = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            self.process = subprocess.Popen(
+                command, stdin=there, stdout=there, stderr=there, env=environment, cwd=ROOT
+            )
+        finally:
+            signal.signal(signal.SIGINT, ignored)
         os.close(there)
 
     def until(self, text: bytes) -> None:

@@ -171,7 +171,7 @@ async def test_queries_that_come_together_under_a_budget_leave_turns_too_and_are
         routing = routing_of(daemon)
         await routing.route(Query())
         waves.clear()
-        monkeypatch.setattr(routing._turns, "_commit", lambda decisions: noted(routing, decisions))
+        monkeypatch.setattr(routing._turns, "_commit", lambda decisions, _: noted(routing, decisions))
         async with somebody_else() as turns:
             made = await asyncio.gather(*(routing.route(one) for one in queries()))
             assert turns.count >= SOME - 1

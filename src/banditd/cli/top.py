@@ -105,9 +105,11 @@ async def _watch(client: DaemonClient, policy: str, window_s: int, interval_s: f
     from banditd.cli.frame import frame
     from banditd.client import TroubleError
 
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - it runs in one
     shown = before = await take(client, policy, window_s)
     with Live(frame(client.url, shown, None), console=console(), screen=True, auto_refresh=False) as live:
-        while True:
+        while not task.cancelling():  # one of several requests may fail in the moment of a Ctrl-C, and hide it
             await asyncio.sleep(interval_s)
             trouble = None
             try:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import copy
+import importlib
 import io
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from banditd.cli.frame import Sample, alarms, arm_state, bar, frame, rate_text
+from banditd.core.errors import UnavailableError
 
 
 def arm_row(arm: str, decisions: int, **more: Any) -> dict[str, Any]:
@@ -156,3 +161,28 @@ def test_bars_and_rates() -> None:
 
 def test_a_restart_does_not_divide_by_nothing(sample: Sample) -> None:
     assert rate_text(sample, None) == rate_text(sample, sample) == ""
+
+
+async def test_a_request_that_fails_in_the_moment_of_ctrl_c_does_not_hide_it(
+    monkeypatch: pytest.MonkeyPatch, sample: Sample
+) -> None:
+    top = importlib.import_module("banditd.cli.top")  # the package has the command under this name
+    taken = []
+
+    async def take_and_fail(*_: object) -> Sample:
+        taken.append(1)
+        if len(taken) > 1:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            raise UnavailableError("gone")
+        return sample
+
+    monkeypatch.setattr(top, "take", take_and_fail)
+    monkeypatch.setattr(top, "console", lambda: Console(file=io.StringIO(), force_terminal=True))
+    client: Any = SimpleNamespace(url="http://host")
+    watching = asyncio.create_task(top._watch(client, "default", 3600, 0.0))
+    while len(taken) < 2:  # noqa: ASYNC110 - there is nothing else to wait for
+        await asyncio.sleep(0)
+    watching.cancel()
+    await asyncio.wait([watching])
+    assert len(taken) == 2
