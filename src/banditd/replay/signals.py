@@ -86,7 +86,7 @@ def same_answers(signals: Signals, arms: Sequence[str], kind: AnswerKind | None)
             raise InvalidInputError(
                 f"Recipes need to know which answers are equal: {missing[0]} has no column "
                 f"'{missing[0]}|answer' (texts)"
-                + (f" and none '{missing[0]}|signal_{ANSWER_CLASS}' (equal numbers)." if kind is None else "."),
+                + (f" and none '{missing[0]}|signal_{ANSWER_CLASS}' with numbers." if kind is None else "."),
                 field="/recipes",
             )
         same = _same_texts([signals.texts[arm] for arm in arms], kind or AnswerKind())
