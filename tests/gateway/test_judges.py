@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 from bench.faulty.app import TEXT
 from sqlalchemy import func, select
-from tests.gateway.conftest import Serve, Served
+from tests.gateway.conftest import Serve, Served, arm
 
 from banditd.services.judging import worker
 from banditd.services.judging.sampling import AnswerSampling
@@ -244,15 +244,17 @@ async def test_what_nobody_judges_is_not_kept(serve: Serve, judge: Judge) -> Non
     ):
         await ask(session)
         assert await sampled(served) == {}
+    # The database keeps the arms of every daemon: none of them is granted queries as a new one.
+    cut, endless = (arm(name, onboarding_decisions=0) for name in ("cut", "endless"))
     async with (
-        serve("cut", judges=judge.section(), upstreams=judge.upstreams) as served,
+        serve(cut, judges=judge.section(), upstreams=judge.upstreams) as served,
         client_of(served) as session,
         session.post("v1/chat/completions", json={**CHAT, "stream": True}) as answer,
     ):
         await answer.read()
         assert await sampled(served) == {}
     async with (
-        serve("endless", judges=judge.section(), upstreams=judge.upstreams) as served,
+        serve(endless, judges=judge.section(), upstreams=judge.upstreams) as served,
         client_of(served) as session,
     ):
         async with session.post("v1/chat/completions", json={**CHAT, "stream": True}) as answer:

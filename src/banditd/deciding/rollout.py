@@ -25,6 +25,8 @@ from banditd.core.types import FloatArray
 
 Side = Literal["policy", "baseline", "shadow"]
 _UNIT: Final = 2.0**-64
+# Of a smaller side the stretches of the CDF would hold no number; a thousand of them are below 1 here.
+_SMALLEST: Final = 2.0**-43
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,8 @@ def mixed(own: FloatArray, other: FloatArray, share: float, uniform: float, *, o
     own, other : float64 (n_arms,), each sums to 1. share : of the traffic that is decided by ``own``, in [0, 1].
     uniform : in [0, 1). on_own : which side this query is on.
     """
+    if 0.0 < share < 1.0:
+        share = min(max(share, _SMALLEST), 1.0 - _SMALLEST)
     p = share * own + (1.0 - share) * other
     alike = np.minimum(own, other)
     # By its own side, what a number gives is as it would be without the other; where in the arm's stretch it lies

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from banditd.bandit.policies.exploration import draw
@@ -13,7 +13,8 @@ PARTS = st.lists(st.floats(0.0, 1.0), min_size=3, max_size=3).filter(lambda part
 GRID = (np.arange(100) + 0.5) / 100
 
 
-@given(first=PARTS, second=PARTS, share=st.floats(0.01, 0.999) | st.just(1.0))
+@given(first=PARTS, second=PARTS, share=st.floats(0.01, 1.0))
+@example(first=[0.0, 1.0, 0.0], second=[0.0, 1.0, 1.0], share=1.0 - 2.0**-53)
 @settings(max_examples=25)
 def test_each_side_draws_from_its_own_vector_and_both_agree_as_often_as_they_can(
     first: list[float], second: list[float], share: float
