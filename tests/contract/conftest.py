@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from banditd.core.errors import ConflictError, NotFoundError
 from banditd.core.ids import new_id
 from banditd.core.types import Arm, Context, Decision, Price, RewardSubmission
 from banditd.ports import DecisionFacts, FoldCommit, StoredReward, StoredSegment, Verdict
+from banditd.services.upkeep.retention import Retention
 from banditd.storage import Storage, open_storage
 from banditd.storage.partitions.layout import SPAN_US
 from banditd.storage.watch import Deadlines
@@ -178,3 +180,22 @@ async def old_log(whole_url: str) -> str:
         with storage.database.engine.begin() as connection:
             connection.execute(text("GRANT SELECT ON decision TO PUBLIC"))
     return whole_url
+
+
+@pytest.fixture
+def retention() -> Callable[..., Retention]:
+    """Of a storage: ``days`` for decisions (0: for ever), a minute for request keys."""
+
+    def made(storage: Storage, now_us: Callable[[], int], days: float = 0.0) -> Retention:
+        return Retention(
+            maintenance=storage.maintenance,
+            judging=storage.judging,
+            probing=storage.probing,
+            comparing=storage.comparing,
+            shadows=storage.shadows,
+            clock=SimpleNamespace(now_us=now_us),
+            retention_days=days,
+            idempotency_s=60.0,
+        )
+
+    return made

@@ -15,7 +15,6 @@ from banditd.core.types import RewardReceipt
 from banditd.services.bundle import RewardInput
 from banditd.services.judging.counting import VerdictRewards
 from banditd.services.judging.trust import TrustGate
-from banditd.services.upkeep.retention import Retention
 from banditd.storage import judging as judging_sql
 from banditd.storage.schema import judge_task, judgement, reward_event
 
@@ -389,22 +388,15 @@ async def test_a_reward_that_overtakes_the_refusal_of_its_judge_is_taken_back(
     assert {row["reward"] for row in await rows(storage, judgement)} == {"withdrawn"}
 
 
-async def test_answers_of_a_judge_that_nobody_configures_any_more_go_in_their_time(storage, make, monkeypatch):
+async def test_answers_of_a_judge_that_nobody_configures_any_more_go_in_their_time(
+    storage, make, retention, monkeypatch
+):
     monkeypatch.setattr(judging_sql, "_CHUNK", 2)
     await sampled(storage, make, 5)
     clock = Clock(make.now_us + MINUTE_US)
-    retention = Retention(
-        maintenance=storage.maintenance,
-        judging=storage.judging,
-        probing=storage.probing,
-        comparing=storage.comparing,
-        shadows=storage.shadows,
-        clock=clock,
-        retention_days=0,
-        idempotency_s=60.0,
-    )
-    await retention.run()
+    keeping = retention(storage, clock.now_us)
+    await keeping.run()
     assert await storage.judging.waiting() == {"quality": 5}
     clock.at_us += 60 * MINUTE_US
-    await retention.run()
+    await keeping.run()
     assert await rows(storage, judge_task) == []

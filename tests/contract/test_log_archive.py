@@ -8,7 +8,6 @@ import shutil
 import sys
 import time
 import uuid
-from types import SimpleNamespace
 
 import fsspec
 import pytest
@@ -19,7 +18,6 @@ from banditd.core.errors import ConfigurationError, InvalidInputError, StorageUn
 from banditd.core.ids import lowest_id
 from banditd.core.types import Contribution, UsageReport
 from banditd.ports import PRUNED_CURSOR
-from banditd.services.upkeep.retention import Retention
 from banditd.storage import dialect, open_storage
 from banditd.storage.archive import backup, copy_database
 from banditd.storage.archived import writing
@@ -455,24 +453,12 @@ async def test_a_backup_leaves_out_what_hangs_on_decisions_that_are_gone(opened,
 
 @pytest.mark.parametrize("archived", [True, False])
 @pytest.mark.parametrize("database", ["sqlite_url", "postgres_url"])
-async def test_sessions_that_nobody_touched_for_so_long_are_forgotten(
-    request, make, place, database, archived, monkeypatch
-):
+async def test_sessions_are_forgotten_in_their_time(request, make, place, database, archived, retention, monkeypatch):
     monkeypatch.setattr("banditd.services.upkeep.retention.BATCH", 1)
     url = request.getfixturevalue(database)
     async with open_storage(url, writer_name="first", archive_url=place if archived else None) as storage:
         made = [make.decision(make.now_us + day * DAY_US, session_id=f"s{day}") for day in range(4)]
         await storage.decisions.append(made)
-        retention = Retention(
-            maintenance=storage.maintenance,
-            judging=storage.judging,
-            probing=storage.probing,
-            comparing=storage.comparing,
-            shadows=storage.shadows,
-            clock=SimpleNamespace(now_us=lambda: make.now_us + 4 * DAY_US),
-            retention_days=2.5,
-            idempotency_s=60.0,
-        )
-        await retention.run()
+        await retention(storage, lambda: make.now_us + 4 * DAY_US, days=2.5).run()
         arms = [await storage.decisions.session_arm("default", f"s{day}") for day in range(4)]
         assert arms == [None, None, "cheap", "cheap"]

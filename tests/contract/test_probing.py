@@ -13,7 +13,6 @@ from banditd.core.comparing import Compared, ComparisonFilter, Orders, PairToCom
 from banditd.core.judging import AnswerToJudge, JudgeCost
 from banditd.core.probing import ProbeRequest
 from banditd.services.judging.counting import VerdictRewards
-from banditd.services.upkeep.retention import Retention
 from banditd.storage import probing as probing_sql
 from banditd.storage.schema import (
     arm_reward,
@@ -224,23 +223,14 @@ async def test_its_verdict_is_its_arms_reward_beside_that_of_the_served_answer(s
     assert [row["reward"] for row in await rows(storage, probe_judgement)] == ["withdrawn"]
 
 
-async def test_what_retention_deletes_takes_its_probes_along(storage, make, monkeypatch):
+async def test_what_retention_deletes_takes_its_probes_along(storage, make, retention, monkeypatch):
     monkeypatch.setattr(probing_sql, "_CHUNK", 2)
     await drawn(storage, make, 5)
     [task] = await claim(storage, make.now_us, limit=1)
     await answered(storage, make, task)
 
-    class Clock:
-        def now_us(self) -> int:
-            return make.now_us + 60 * MINUTE_US
-
-    retention = Retention(
-        maintenance=storage.maintenance, judging=storage.judging, probing=storage.probing,
-        comparing=storage.comparing, shadows=storage.shadows,
-        clock=Clock(),
-        retention_days=0, idempotency_s=60.0,
-    )  # fmt: skip
-    await retention.run()  # of a judge that nobody configures any more: no text is left
+    keeping = retention(storage, lambda: make.now_us + 60 * MINUTE_US)
+    await keeping.run()  # of a judge that nobody configures any more: no text is left
     assert [row["body"] for row in await rows(storage, probe)] == [None] * 5
     assert await rows(storage, probe_answer) == []
     assert await storage.maintenance.prune(before_us=make.now_us + MINUTE_US, limit=100) == 5

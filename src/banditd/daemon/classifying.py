@@ -22,7 +22,7 @@ from banditd.settings.classifier import ClassifierSettings
 async def classifying(
     settings: Settings, bench: Workbench, gateway: Gateway | None, metrics: Metrics
 ) -> AsyncIterator[None]:
-    """Policies have their classifiers meanwhile. At the end the calls under way are waited for.
+    """Policies have their classifiers meanwhile. At the end calls under way are waited for a moment.
 
     Raises
     ------

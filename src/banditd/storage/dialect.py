@@ -11,7 +11,8 @@ import os
 import random
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -189,8 +190,7 @@ def copy_log(engine: Engine, mode: str, *, patience_s: float = 0.0) -> tuple[int
     The latter two hold the writer up while they wait for readers, at most ``patience_s``. Returns (pages, pages
     copied); (-1, -1) when another connection was at it. Raises StorageUnavailableError.
     """
-    connection = engine.raw_connection()
-    try:
+    with translated(), closing(engine.raw_connection()) as connection:
         cursor = connection.cursor()
         [patience_ms] = cursor.execute("PRAGMA busy_timeout").fetchone()
         cursor.execute(f"PRAGMA busy_timeout = {int(patience_s * 1000)}")
@@ -198,13 +198,6 @@ def copy_log(engine: Engine, mode: str, *, patience_s: float = 0.0) -> tuple[int
             _busy, pages, copied = cursor.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
         finally:
             cursor.execute(f"PRAGMA busy_timeout = {patience_ms}")
-    except Exception as error:
-        mine = translate(error)
-        if mine is error:
-            raise
-        raise mine from error
-    finally:
-        connection.close()
     return int(pages), int(copied)
 
 
@@ -213,25 +206,20 @@ def lengthen_log(engine: Engine, more_bytes: int) -> None:
 
     Raises StorageUnavailableError, OSError.
     """
-    connection = engine.raw_connection()
-    try:
+    with (
+        translated(),
+        closing(engine.raw_connection()) as connection,
+        Path(f"{engine.url.database}-wal").open("r+b") as log,
+    ):
         cursor = connection.cursor()
-        with Path(f"{engine.url.database}-wal").open("r+b") as log:
-            cursor.execute("BEGIN IMMEDIATE")  # nobody else lengthens or cuts it meanwhile
-            try:
-                log.seek(0, os.SEEK_END)
-                log.write(bytes(more_bytes))
-                log.flush()
-            finally:
-                cursor.execute("ROLLBACK")
-            os.fsync(log.fileno())
-    except Exception as error:
-        mine = translate(error)
-        if mine is error:
-            raise
-        raise mine from error
-    finally:
-        connection.close()
+        cursor.execute("BEGIN IMMEDIATE")  # nobody else lengthens or cuts it meanwhile
+        try:
+            log.seek(0, os.SEEK_END)
+            log.write(bytes(more_bytes))
+            log.flush()
+        finally:
+            cursor.execute("ROLLBACK")
+        os.fsync(log.fileno())
 
 
 def writing(engine: Engine) -> Engine:
@@ -340,6 +328,18 @@ def is_retryable(error: BaseException) -> bool:
 
 def is_disconnect(error: BaseException) -> bool:
     return isinstance(error, DBAPIError) and error.connection_invalidated
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """What fails in it is raised as ``translate`` has it."""
+    try:
+        yield
+    except Exception as error:
+        mine = translate(error)
+        if mine is error:
+            raise
+        raise mine from error
 
 
 def translate(error: BaseException) -> BaseException:

@@ -339,16 +339,9 @@ def _require_no_learner(source: URL) -> None:
         else dialect.make_engine(source, pool_size=1, busy_timeout_s=_WAIT_S)
     )
     try:
-        with engine.connect() as connection:
+        with dialect.translated(), engine.connect() as connection:
             check_revision(connection)
             refuse_learner(connection)
-    except BanditdError:
-        raise
-    except Exception as error:
-        mine = dialect.translate(error)
-        if mine is error:
-            raise
-        raise mine from error
     finally:
         engine.dispose()
 

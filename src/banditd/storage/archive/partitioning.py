@@ -17,7 +17,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from banditd.core.errors import BanditdError, ConfigurationError, ConflictError, InvariantError
+from banditd.core.errors import ConfigurationError, ConflictError, InvariantError
 from banditd.storage import dialect
 from banditd.storage.archive.files import Progress
 from banditd.storage.archive.moves import refuse_learner
@@ -77,7 +77,7 @@ def partition_log(url: str, *, progress: Progress) -> Partitioned:
     migrate(url)
     engine = dialect.writing(dialect.make_engine(target, pool_size=2, busy_timeout_s=_WAIT_S))
     try:
-        with _alone(engine):
+        with dialect.translated(), _alone(engine):
             with engine.begin() as connection:
                 already = is_partitioned(connection)
             moved, carried = (0, []) if already else _move(engine, progress)
@@ -91,13 +91,6 @@ def partition_log(url: str, *, progress: Progress) -> Partitioned:
                     carried=carried,
                     notes=_notes(connection),
                 )
-    except BanditdError:
-        raise
-    except Exception as error:
-        mine = dialect.translate(error)
-        if mine is error:
-            raise
-        raise mine from error
     finally:
         engine.dispose()
 

@@ -187,14 +187,8 @@ class SqlPartitions:
         return await asyncio.to_thread(self._run, work)
 
     def _run(self, work: Callable[[Connection], T]) -> T:
-        try:
-            with dialect.writing(self._database.engine).begin() as connection:
-                return work(connection)
-        except Exception as error:
-            mine = dialect.translate(error)
-            if mine is error:
-                raise
-            raise mine from error
+        with dialect.translated(), dialect.writing(self._database.engine).begin() as connection:
+            return work(connection)
 
 
 def _wait_briefly(connection: Connection) -> None:
