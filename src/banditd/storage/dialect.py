@@ -16,7 +16,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from sqlalchemy import Connection, Engine, Select, Table, create_engine, event, text
+from sqlalchemy import Connection, Engine, Float, Select, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -306,7 +306,21 @@ def _upsert(on_sqlite: bool, table: Table, columns: tuple[str, ...], *, adds: bo
 @functools.cache
 def by_position(kind: Any) -> Any:
     """One dialect of this class for statements whose values are tuples: it remembers how it writes each type."""
-    return kind(paramstyle="qmark" if kind.name == "sqlite" else "format")
+    return kind(paramstyle="qmark" if kind.name == "sqlite" else "numeric_dollar")
+
+
+def positional_cursor(connection: Connection) -> Any:
+    """A cursor of the driver for statements that ``by_position`` wrote."""
+    if is_sqlite(connection.engine.url):
+        return connection.connection.cursor()
+    return postgres.positional_cursor(connection)
+
+
+def float_places(engine: Engine, table: Table, columns: Sequence[str]) -> Sequence[int]:
+    """Which values must be floats: PostgreSQL keeps a plan for each combination of types (SQLite asks the column)."""
+    if is_sqlite(engine.url):
+        return ()
+    return [place for place, name in enumerate(columns) if isinstance(table.c[name].type, Float)]
 
 
 def lock_shared(engine: Engine, statement: Select[Any]) -> Select[Any] | None:
