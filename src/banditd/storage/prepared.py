@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Float, Table
 from sqlalchemy.exc import DBAPIError
 
 from banditd.core.errors import InvariantError
@@ -28,7 +28,7 @@ class Prepared:
     def __init__(self, engine: Engine, statement: Any, columns: Sequence[str]) -> None:
         kind: Any = type(engine.dialect)
         self._one, self._many = _compiled(kind, statement, tuple(columns))
-        self._floats = dialect.float_places(engine, statement.table, columns)
+        self._floats = _float_places(engine, statement.table, columns)
 
     def run(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         if not rows:
@@ -77,6 +77,13 @@ def _repeated(one: str, rows: int, width: int) -> str:
 
 def _moved(one: str, by: int) -> str:
     return _PLACE.sub(lambda place: f"${int(place[1]) + by}", one)
+
+
+def _float_places(engine: Engine, table: Table, columns: Sequence[str]) -> Sequence[int]:
+    """Which values must be floats: PostgreSQL makes a plan for each combination of types (SQLite asks the column)."""
+    if dialect.is_sqlite(engine.url):
+        return ()
+    return [place for place, name in enumerate(columns) if isinstance(table.c[name].type, Float)]
 
 
 def _with_floats(row: Sequence[Any], places: Sequence[int]) -> tuple[Any, ...]:
