@@ -85,6 +85,21 @@ def test_configurations_that_are_shown_can_be_used(block: str, tmp_path: Path) -
     assert yaml.safe_load(block)
 
 
+def test_parts_of_a_configuration_that_are_shown_are_valid(tmp_path: Path) -> None:
+    path, tried = tmp_path / "shown.yaml", 0
+    for page in PAGES:
+        for block in re.findall(r"(?<!-->\n)```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+            part = yaml.safe_load(block)
+            if set(part) == {"arms"}:
+                part = {"policies": {"default": part}}
+            # The others are of other programs, prices alone, and what a judge that was shown before has besides.
+            if set(part) <= set(Settings.model_fields) - {"judges"}:
+                path.write_text(yaml.safe_dump(part), encoding="utf-8")
+                load_settings(path)
+                tried += 1
+    assert tried >= 5
+
+
 # ------------------------------------------------------------------ metrics, client
 
 
