@@ -142,8 +142,8 @@ def _rows(kind: str, connections: int, pairs: list[tuple[Round, Round]]) -> list
         Row(section=SECTION, name=f"{at}: processor time, bare", value=yardstick.cpu_us, unit="us"),
         Row(
             section=SECTION, name=f"{at}: share of the bare throughput", value=share, unit="%", most=False,
-            target=(12.0 if static else 20.0) if connections == 16 else None,
-            aim=20.0 if static and connections == 16 else None, detail=connections == 1,
+            target=22.0 if static and connections == 16 else None,
+            aim=33.0 if static and connections == 16 else None, detail=connections == 1,
         ),
     ]  # fmt: skip
     if connections == 1:
