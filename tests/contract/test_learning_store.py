@@ -8,6 +8,7 @@ import pytest
 from banditd.core.errors import LeaseLostError
 from banditd.core.types import Contribution
 from banditd.ports import StatDelta, StoredSegment
+from banditd.storage.learning import thinning
 
 
 @pytest.fixture
@@ -206,7 +207,7 @@ async def test_samples_are_folded_decisions_of_the_whole_log(leader, make):
 
 
 async def test_old_snapshots_are_dropped(leader, make, monkeypatch):
-    monkeypatch.setattr("banditd.storage.learning.SNAPSHOTS_KEPT", 3)
+    monkeypatch.setattr("banditd.storage.learning.THIN", thinning(kept=3))
     for version in range(6):
         await leader.learning.commit(make.fold(version, segments=[]), holder="me")
     kept = await leader.learning.snapshots("default", 10)
@@ -214,8 +215,7 @@ async def test_old_snapshots_are_dropped(leader, make, monkeypatch):
 
 
 async def test_far_older_snapshots_are_thinned_not_lost(leader, make, monkeypatch):
-    monkeypatch.setattr("banditd.storage.learning.SNAPSHOTS_KEPT", 3)
-    monkeypatch.setattr("banditd.storage.learning.SNAPSHOTS_THINNED", 4)
+    monkeypatch.setattr("banditd.storage.learning.THIN", thinning(kept=3, step=4))
     for version in range(60):
         await leader.learning.commit(make.fold(version, segments=[]), holder="me")
     kept = [snapshot["version"] for snapshot in await leader.learning.snapshots("default", 100)]

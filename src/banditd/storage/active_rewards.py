@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Select, Table, literal, select, union_all
 
 from banditd.core.rewards import OF_TASK
 from banditd.core.types import RewardEvent
+from banditd.storage.among import among, rows_among
 from banditd.storage.schema import arm_reward, reward_event
 
 _COLUMNS: Final = (
@@ -48,12 +49,9 @@ class Active:
 
 def active_rewards(connection: Connection, decision_ids: Sequence[str]) -> dict[str, Active]:
     """By decision; those without any reward are left out. In the order of identities, so that sums come out alike."""
-    both = union_all(
-        _learned(reward_event, decision_ids, apart=False), _learned(arm_reward, decision_ids, apart=True)
-    ).subquery()
     newest: dict[tuple[str, str, int], Any] = {}
     found: dict[str, Active] = defaultdict(Active)
-    for row in connection.execute(select(both).order_by(both.c.identity, both.c.apart, both.c.revision)):
+    for row in rows_among(connection, _LEARNED, decision_ids):
         key = (row.decision_id, row.identity, row.apart)
         if row.kind == "retraction" and key in newest and not row.apart:
             found[row.decision_id].retracted = True
@@ -64,10 +62,17 @@ def active_rewards(connection: Connection, decision_ids: Sequence[str]) -> dict[
     return found
 
 
-def _learned(table: Table, decision_ids: Sequence[str], *, apart: bool) -> Select[Any]:
-    columns = [table.c[name] for name in _COLUMNS]
-    query = select(*columns, literal(int(apart)).label("apart"))
-    return query.where(table.c.decision_id.in_(decision_ids), table.c.status == "recorded")
+def _learned() -> Select[Any]:
+    def learned(table: Table, *, apart: bool) -> Select[Any]:
+        columns = [table.c[name] for name in _COLUMNS]
+        query = select(*columns, literal(int(apart)).label("apart"))
+        return query.where(among(table.c.decision_id), table.c.status == "recorded")
+
+    both = union_all(learned(reward_event, apart=False), learned(arm_reward, apart=True)).subquery()
+    return select(both).order_by(both.c.identity, both.c.apart, both.c.revision)
+
+
+_LEARNED: Final = _learned()
 
 
 def _heard_once(rows: Sequence[Any]) -> list[Any]:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, delete, insert, select, tuple_, update
+from sqlalchemy import Connection, Engine, Select, delete, insert, select, tuple_, update
 
 from banditd.core.ids import new_id
 from banditd.core.types import Contribution
 from banditd.ports import DecisionFacts, FoldCommit
 from banditd.storage import dialect
+from banditd.storage.among import among, rows_among
 from banditd.storage.codec import unpack_mapping, unpack_names
 from banditd.storage.schema import (
     arm_contribution,
@@ -91,12 +92,19 @@ def release_arms(connection: Connection, decision_id: str, policy: str, at_us: i
         queue_arms(connection, [(decision_id, policy)], at_us)
 
 
+def _others() -> Select[Any]:
+    c = arm_contribution.c
+    query = select(c.decision_id, c.arm, c.epoch, c.weight, c.reward).where(among(c.decision_id))
+    return query.order_by(c.decision_id, c.arm)
+
+
+_OTHERS: Final = _others()
+
+
 def other_contributions(connection: Connection, decision_ids: Sequence[str]) -> dict[str, dict[str, Contribution]]:
     """What decisions have put into the statistics of arms that did not serve them, by arm."""
-    c = arm_contribution.c
     found: dict[str, dict[str, Contribution]] = {}
-    query = select(c.decision_id, c.arm, c.epoch, c.weight, c.reward).where(c.decision_id.in_(decision_ids))
-    for row in connection.execute(query.order_by(c.decision_id, c.arm)):
+    for row in rows_among(connection, _OTHERS, decision_ids):
         found.setdefault(row.decision_id, {})[row.arm] = Contribution(row.arm, row.epoch, row.weight, row.reward)
     return found
 

@@ -40,6 +40,7 @@ from banditd.storage.sums import RowCounter
 _CLOCK_SLACK_US: Final = 60_000_000
 _SESSION_COLUMNS: Final = ("policy", "session_id", "arm", "decision_id", "updated_at_us")
 # Columns in the order of the rows, which is not the table's.
+_QUEUE: Final = insert(fold_queue)
 _INSERT: Final = insert(table("decision", *(column(name, decision.c[name].type) for name in COLUMNS)))
 _PACKED_AT_ONCE: Final = 64  # decisions; the event loop packs them
 
@@ -240,16 +241,5 @@ class SqlDecisionLog:
 
 def queue_decisions(connection: Connection, decisions: Sequence[tuple[str, str]], at_us: int) -> None:
     """Put (decision_id, policy) pairs into the learner's queue."""
-    if decisions:
-        connection.execute(
-            insert(fold_queue),
-            [
-                {
-                    "queue_id": new_id(at_us),
-                    "policy": policy,
-                    "decision_id": decision_id,
-                    "enqueued_at_us": at_us,
-                }
-                for decision_id, policy in decisions
-            ],
-        )
+    rows = [(new_id(at_us), policy, decision_id, at_us) for decision_id, policy in decisions]
+    Prepared(connection.engine, _QUEUE, ("queue_id", "policy", "decision_id", "enqueued_at_us")).run(connection, rows)

@@ -21,6 +21,7 @@ from banditd.core.types import Contribution, FloatArray
 from banditd.ports import FoldItem
 from banditd.ports.tags import REST
 from banditd.storage.active_rewards import Active, active_rewards
+from banditd.storage.among import among, in_chunks, rows_among
 from banditd.storage.arm_rewards import other_contributions
 from banditd.storage.checksum import BLOBS, COLUMN, NUMBERS, TEXTS, is_damaged
 from banditd.storage.codec import (
@@ -43,7 +44,6 @@ from banditd.storage.schema import (
 )
 from banditd.storage.tag_places import read_places
 
-_CHUNK: Final = 500
 _PIVOTS: Final = 16
 DAMAGED: Final = "damaged"  # in place of a schema: nobody learns from such a row, and its rewards are set aside
 # Reasons of decisions for which nothing was drawn: they say nothing about what another arm would have earned.
@@ -54,13 +54,13 @@ _MILLISECOND_HEX: Final = 12
 def fold_items(connection: Connection, decision_ids: Sequence[str]) -> list[FoldItem]:
     """Fold items of these decisions, in their order, with all their rows of the learner's queue."""
     found: dict[str, FoldItem] = {}
-    for start in range(0, len(decision_ids), _CHUNK):
-        chunk = decision_ids[start : start + _CHUNK]
+    for chunk in in_chunks(decision_ids):
+        ids = chunk["among"]
         # The queue is read before the events: an event that this look misses has its row still to come.
-        queued = _queued(connection, chunk)
-        active = active_rewards(connection, chunk)
-        others = other_contributions(connection, chunk)
-        for row in connection.execute(_query().where(decision.c.decision_id.in_(chunk))):
+        queued = _queued(connection, ids)
+        active = active_rewards(connection, ids)
+        others = other_contributions(connection, ids)
+        for row in connection.execute(_ITEMS, chunk):
             decision_id = row.decision_id
             item = _item(row, active.get(decision_id) or Active(), tuple(queued.get(decision_id, ())))
             put = others.get(decision_id)
@@ -122,9 +122,9 @@ def _millisecond(decision_id: str) -> int:
     return int(decision_id.replace("-", "")[:_MILLISECOND_HEX], 16)
 
 
-def _query() -> Any:
+def _items() -> Any:
     d = decision.c
-    return select(
+    query = select(
         *(d[name] for name in (*TEXTS, *NUMBERS, *BLOBS, COLUMN)),
         usage_report.c.served_arm,
         d.generations,
@@ -140,14 +140,21 @@ def _query() -> Any:
             contribution, contribution.c.decision_id == d.decision_id
         )
     )
+    return query.where(among(d.decision_id))
+
+
+_ITEMS: Final = _items()
+_QUEUED: Final = tuple(
+    select(queue.c.decision_id, queue.c.queue_id).where(among(queue.c.decision_id))
+    for queue in (fold_queue, arm_fold_queue)
+)
 
 
 def _queued(connection: Connection, decision_ids: Sequence[str]) -> dict[str, list[str]]:
     rows: dict[str, list[str]] = defaultdict(list)
-    for table in (fold_queue, arm_fold_queue):
-        c = table.c
-        for row in connection.execute(select(c.decision_id, c.queue_id).where(c.decision_id.in_(decision_ids))):
-            rows[row.decision_id].append(row.queue_id)
+    for query in _QUEUED:
+        for decision_id, queue_id in rows_among(connection, query, decision_ids):
+            rows[decision_id].append(queue_id)
     return rows
 
 

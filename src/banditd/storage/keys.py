@@ -11,12 +11,13 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Row, RowMapping, delete, insert, select, tuple_
+from sqlalchemy import Connection, Row, RowMapping, Select, delete, insert, select, tuple_
 
 from banditd.core.errors import BanditdError, ConflictError, DecisionDamagedError
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import Decision
 from banditd.ports import Committed
+from banditd.storage.among import among, in_chunks, rows_among
 from banditd.storage.checksum import is_damaged
 from banditd.storage.schema import decision, idempotency_key
 from banditd.storage.schema.record import decision_of
@@ -191,11 +192,9 @@ def keep_keys(connection: Connection, decisions: Sequence[Decision]) -> None:
 
 def load_decisions(connection: Connection, decision_ids: Sequence[str]) -> dict[str, Decision | BanditdError]:
     """Decisions as they were answered, by id; an error instead of one whose row is damaged."""
-    wanted = sorted(set(decision_ids))
     found: dict[str, Decision | BanditdError] = {}
-    for start in range(0, len(wanted), _CHUNK):
-        query = select(decision).where(decision.c.decision_id.in_(wanted[start : start + _CHUNK]))
-        for row in connection.execute(query).mappings():
+    for chunk in in_chunks(sorted(set(decision_ids))):
+        for row in connection.execute(_DECISIONS, chunk).mappings():
             found[row["decision_id"]] = _whole(row)
     return found
 
@@ -228,15 +227,17 @@ def _look(held: _Held, name: Name, key: RequestKey) -> str | BanditdError | None
     return items.get(key.item) if request_hash == key.request_hash else reused(key)
 
 
-def _stored(connection: Connection, names: Sequence[Name]) -> list[Row[Any]]:
+def _named() -> Select[Any]:
     c = idempotency_key.c
-    wanted = sorted(set(names))
-    found: list[Row[Any]] = []
-    for start in range(0, len(wanted), _CHUNK):
-        chunk = wanted[start : start + _CHUNK]
-        named = tuple_(c.policy, c.key_name, c.operation, c.idempotency_key).in_(chunk)
-        found.extend(connection.execute(select(idempotency_key).where(named)))
-    return found
+    return select(idempotency_key).where(among(c.policy, c.key_name, c.operation, c.idempotency_key))
+
+
+_NAMED: Final = _named()
+_DECISIONS: Final = select(decision).where(among(decision.c.decision_id))
+
+
+def _stored(connection: Connection, names: Sequence[Name]) -> list[Row[Any]]:
+    return list(rows_among(connection, _NAMED, sorted(set(names))))
 
 
 def _row(policy: str, key: RequestKey, at_us: int) -> dict[str, object]:

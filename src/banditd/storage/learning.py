@@ -10,7 +10,7 @@ import random
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, insert, or_, select, tuple_, update
+from sqlalchemy import BigInteger, Connection, Delete, Update, bindparam, delete, insert, or_, select, tuple_, update
 
 from banditd.core.errors import BanditdError, LeaseLostError
 from banditd.ports import FoldCommit, FoldItem, StatDelta, StoredLearning, StoredSegment
@@ -38,7 +38,7 @@ from banditd.storage.sums import SumWriter, bucket_of
 
 LEARNER_LEASE: Final = "learner"
 SNAPSHOTS_KEPT: Final = 200
-SNAPSHOTS_THINNED: Final = 64  # of older ones every so many-th is kept, of those far older every square of it, ...
+SNAPSHOTS_THINNED: Final = 64
 _CHUNK: Final = 500
 _REWARD_SUMS: Final = (
     "rewards",
@@ -61,6 +61,7 @@ class SqlLearningStore:
         engine = database.engine
         self._database = database
         self._random = random.Random()
+        self._holder = dialect.lock_exclusive(engine, select(lease.c.holder).where(lease.c.name == LEARNER_LEASE))
         self._sums = SumWriter(engine, writer_name, _REWARD_SUMS, _CLUSTER_SUMS, kind="reward")
         self._delays = dialect.add_up(engine, delay_count, ("rewards",))
         self._segments = dialect.replace_row(engine, segment, ("sums", "version"))
@@ -141,9 +142,7 @@ class SqlLearningStore:
         await self._database.write(lambda connection: self._commit(connection, fold, holder))
 
     def _commit(self, connection: Connection, fold: FoldCommit, holder: str) -> BanditdError | None:
-        held = connection.execute(
-            dialect.lock_exclusive(self._database.engine, select(lease.c.holder).where(lease.c.name == LEARNER_LEASE))
-        ).scalar()
+        held = connection.execute(self._holder).scalar()
         if held != holder:
             return LeaseLostError(f"The learner's lease is held by {held or 'nobody'}.")
         if fold.replaces:
@@ -165,7 +164,6 @@ class SqlLearningStore:
         return None
 
     def _swap_state(self, connection: Connection, fold: FoldCommit) -> bool:
-        s = learner_state.c
         values = {
             "version": fold.version,
             "epoch": fold.epoch,
@@ -173,15 +171,8 @@ class SqlLearningStore:
             "learner": fold.learner,
             "updated_at_us": fold.at_us,
         }
-        swapped = connection.execute(
-            update(learner_state)
-            .where(
-                s.policy == fold.policy,
-                s.schema_hash == fold.schema_hash,
-                s.version == fold.base_version,
-            )
-            .values(**values)
-        ).rowcount
+        of_state = {"of_policy": fold.policy, "of_schema": fold.schema_hash, "of_version": fold.base_version}
+        swapped = connection.execute(_SWAP, values | of_state).rowcount
         if swapped or fold.base_version != 0:
             return bool(swapped)
         first = dialect.insert_into(self._database.engine, learner_state).on_conflict_do_nothing(
@@ -189,7 +180,7 @@ class SqlLearningStore:
         )
         row = {"policy": fold.policy, "schema_hash": fold.schema_hash, **values}
         # Not by rowcount, which SQLAlchemy does not keep for inserts.
-        stored = connection.execute(first.values(**row).returning(s.version))
+        stored = connection.execute(first.values(**row).returning(learner_state.c.version))
         return stored.one_or_none() is not None
 
     def _write_segments(self, connection: Connection, fold: FoldCommit) -> None:
@@ -250,7 +241,6 @@ class SqlLearningStore:
             )
 
     def _write_snapshot(self, connection: Connection, fold: FoldCommit) -> None:
-        c = snapshot.c
         row = {
             "policy": fold.policy,
             "schema_hash": fold.schema_hash,
@@ -261,15 +251,31 @@ class SqlLearningStore:
             "folded": len(fold.contributions),
             "created_at_us": fold.at_us,
         }
-        connection.execute(insert(snapshot), row)
-        old = SNAPSHOTS_KEPT
-        gone = []
-        for step in (SNAPSHOTS_THINNED, SNAPSHOTS_THINNED**2, SNAPSHOTS_THINNED**3):
-            gone.append((c.version <= fold.version - old) & (c.version % step != 0))
-            old = SNAPSHOTS_KEPT * step
-        connection.execute(
-            delete(snapshot).where(c.policy == fold.policy, c.schema_hash == fold.schema_hash, or_(*gone))
-        )
+        connection.execute(_SNAPSHOT, row)
+        of_state = {"of_policy": fold.policy, "of_schema": fold.schema_hash, "of_version": fold.version}
+        connection.execute(THIN, of_state)
+
+
+def _swap() -> Update:
+    s = learner_state.c
+    return update(learner_state).where(
+        s.policy == bindparam("of_policy"),
+        s.schema_hash == bindparam("of_schema"),
+        s.version == bindparam("of_version"),
+    )
+
+
+def thinning(kept: int = SNAPSHOTS_KEPT, step: int = SNAPSHOTS_THINNED) -> Delete:
+    """The newest are all kept; of older ones every so many-th, of far older ones every square of it, and so on."""
+    c, newest = snapshot.c, bindparam("of_version", type_=BigInteger)
+    gone = [(c.version <= newest - kept * step ** (n - 1)) & (c.version % step**n != 0) for n in (1, 2, 3)]
+    of_state = (c.policy == bindparam("of_policy")) & (c.schema_hash == bindparam("of_schema"))
+    return delete(snapshot).where(of_state, or_(*gone))
+
+
+_SWAP: Final = _swap()
+_SNAPSHOT: Final = insert(snapshot)
+THIN: Final = thinning()
 
 
 def _load(connection: Connection, policy: str, schema_hash: str, since_version: int) -> StoredLearning:

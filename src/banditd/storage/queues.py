@@ -5,16 +5,16 @@ They are two tables so that an older replica, which knows the first one alone, l
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, Integer, String, Table, bindparam, delete, func, or_, select, update
 
 from banditd.ports import FoldCommit
+from banditd.storage.among import among, in_chunks
 from banditd.storage.schema import arm_fold_queue, fold_queue
 
 QUEUES: Final = (fold_queue, arm_fold_queue)
-_CHUNK: Final = 500
 
 
 def _queued_for(queue: Table) -> list[ColumnElement[bool]]:
@@ -44,6 +44,8 @@ _WAITING: Final = select(fold_queue.c.queue_id).where(or_(*_queued_for(fold_queu
 _QUEUED: Final = tuple(select(queue.c.queue_id).where(or_(*_queued_for(queue))).limit(1) for queue in QUEUES)
 _ROWS: Final = tuple(select(func.count()).select_from(queue) for queue in QUEUES)
 _ROWS_FOR: Final = tuple(rows.where(or_(*_queued_for(queue))) for rows, queue in zip(_ROWS, QUEUES, strict=True))
+
+_TAKE_OFF: Final = {queue.name: delete(queue).where(among(queue.c.queue_id)) for queue in QUEUES}
 
 
 def claimed_ids(connection: Connection, policy: str, schema_hash: str | None, limit: int) -> list[str]:
@@ -86,13 +88,9 @@ def queued(connection: Connection, learners: Collection[tuple[str, str]]) -> fro
 def take_off(connection: Connection, fold: FoldCommit) -> None:
     """Delete the rows that a fold has answered; set those aside that wait for a learner of another schema."""
     for queue in QUEUES:
-        for chunk in _chunks(fold.queue_ids):
-            connection.execute(delete(queue).where(queue.c.queue_id.in_(chunk)))
+        for chunk in in_chunks(fold.queue_ids):
+            connection.execute(_TAKE_OFF[queue.name], chunk)
         for schema_hash, queue_ids in fold.set_aside.items():
             aside = update(queue).values(policy=fold.policy, schema_hash=schema_hash)
-            for chunk in _chunks(queue_ids):
-                connection.execute(aside.where(queue.c.queue_id.in_(chunk)))
-
-
-def _chunks(ids: Sequence[str]) -> list[Sequence[str]]:
-    return [ids[start : start + _CHUNK] for start in range(0, len(ids), _CHUNK)]
+            for chunk in in_chunks(queue_ids):
+                connection.execute(aside.where(among(queue.c.queue_id)), chunk)

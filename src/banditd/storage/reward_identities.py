@@ -15,10 +15,9 @@ from banditd.core.references import Reference
 from banditd.core.rewards import source_identity
 from banditd.core.types import DEFAULT_POLICY, RewardSubmission
 from banditd.ports import DecisionFacts, StoredReward
+from banditd.storage.among import among, rows_among
 from banditd.storage.references import find_references
 from banditd.storage.schema import arm_reward, reward_event
-
-_CHUNK: Final = 500
 
 
 def resolved(connection: Connection, submissions: Sequence[RewardSubmission]) -> Sequence[RewardSubmission]:
@@ -110,21 +109,23 @@ def _scoped(submission: RewardSubmission, policy: str | None) -> str:
 _STORED: Final = tuple(name for name in StoredReward.__slots__ if name != "apart")
 
 
+def _under_names() -> Select[Any]:
+    def under(table: Table, *, apart: bool) -> Select[Any]:
+        columns = [table.c[name] for name in _STORED]
+        query = select(*columns, table.c.identity, literal(int(apart)).label("apart"))
+        return query.where(among(table.c.identity))
+
+    both = union_all(under(arm_reward, apart=True), under(reward_event, apart=False)).subquery()
+    # The decision's own last: a key that two replicas took at once for both is the own one's.
+    return select(both).order_by(both.c.apart.desc(), both.c.revision)
+
+
+_UNDER: Final = _under_names()
+
+
 def _newest(connection: Connection, identities: Iterable[str]) -> dict[str, StoredReward]:
     found: dict[str, StoredReward] = {}
-    ordered = sorted(identities)
-    for start in range(0, len(ordered), _CHUNK):
-        chunk = ordered[start : start + _CHUNK]
-        both = union_all(_under(arm_reward, chunk, apart=True), _under(reward_event, chunk, apart=False)).subquery()
-        # The decision's own last: a key that two replicas took at once for both is the own one's.
-        for row in connection.execute(select(both).order_by(both.c.apart.desc(), both.c.revision)).mappings():
-            stored = {name: row[name] for name in _STORED}
-            found[row["identity"]] = StoredReward(**stored, apart=bool(row["apart"]))
+    for row in rows_among(connection, _UNDER, sorted(identities)):
+        *stored, identity, apart = row
+        found[identity] = StoredReward(**dict(zip(_STORED, stored, strict=True)), apart=bool(apart))
     return found
-
-
-def _under(table: Table, identities: Sequence[str], *, apart: bool) -> Select[Any]:
-    columns = [table.c[name] for name in _STORED]
-    return select(*columns, table.c.identity, literal(int(apart)).label("apart")).where(
-        table.c.identity.in_(identities)
-    )

@@ -20,18 +20,23 @@ from banditd.core.usage import Settled
 from banditd.ports import DecisionFacts, Judge, PriceCost, StoredReward, Verdict
 from banditd.storage import dialect
 from banditd.storage.abandonments import is_abandoned
+from banditd.storage.among import among, in_chunks
 from banditd.storage.arm_rewards import queue_arms, with_arms
 from banditd.storage.codec import pack_mapping
 from banditd.storage.decisions import queue_decisions
 from banditd.storage.engine import Database
 from banditd.storage.log_reader import reward_row
+from banditd.storage.prepared import Prepared
 from banditd.storage.reward_identities import Identities, resolved
 from banditd.storage.schema import activation, arm_reward, decision, reward_event, usage_report
 from banditd.storage.sums import RowCounter
 from banditd.storage.task_rewards import reward_task
 from banditd.storage.usage import UsageLog
 
-_CHUNK: Final = 500
+_EVENT: Final = (
+    "reward_id", "decision_id", "policy", "identity", "revision", "keyed", "kind", "status", "metric", "source",
+    "value", "reward", "noise_variance", "late", "metadata", "body_hash", "received_at_us", "arm",
+)  # fmt: skip
 
 Answer = RewardReceipt | BanditdError
 
@@ -43,6 +48,10 @@ class SqlRewardLog:
         self._database = database
         self._usage = UsageLog(database, writer_name=writer_name)
         self._rows = RowCounter(database.engine, writer_name)
+        self._insert = Prepared(database.engine, insert(reward_event), _EVENT)
+        ordered = select(decision.c.decision_id).where(among(decision.c.decision_id)).order_by("decision_id")
+        self._lock = dialect.lock_shared(database.engine, ordered)
+        self._lock_named = dialect.lock_exclusive(database.engine, ordered)
 
     async def record(self, submissions: Sequence[RewardSubmission], judge: Judge) -> list[Answer]:
         if not submissions:
@@ -92,7 +101,7 @@ class SqlRewardLog:
                     batch.append(_answer(verdict))
             answers.append(batch)
         if events[False]:
-            connection.execute(insert(reward_event), events[False])
+            self._insert.run(connection, [tuple(event[name] for name in _EVENT) for event in events[False]])
             queue_decisions(connection, *_learned(events[False]))
             self._rows.add(connection, "reward_event", len(events[False]))
         if events[True]:
@@ -105,17 +114,14 @@ class SqlRewardLog:
     ) -> dict[str, DecisionFacts]:
         """Of those that are ``named``, since a reward names an arm of theirs, also their arms and who served them."""
         found: dict[str, DecisionFacts] = {}
-        engine = self._database.engine
-        for chunk in _chunks(decision_ids):
-            among = decision.c.decision_id.in_(chunk)
+        for chunk in in_chunks(sorted(decision_ids)):
             # No decision may be activated or abandoned between this look and our commit. The lock is the one that
             # the foreign key of the event takes anyway; where an arm is named nobody else may, on another replica,
             # find meanwhile that it has served and store the same words as the decision's own.
-            ordered = select(decision.c.decision_id).where(among).order_by("decision_id")
-            lock = dialect.lock_exclusive(engine, ordered) if named else dialect.lock_shared(engine, ordered)
+            lock = self._lock_named if named else self._lock
             if lock is not None:
-                connection.execute(lock)
-            for row in connection.execute(_facts_query().where(among)).mappings():
+                connection.execute(lock, chunk)
+            for row in connection.execute(_FACTS, chunk).mappings():
                 found[row["decision_id"]] = DecisionFacts(**row)
         return with_arms(connection, found, named)
 
@@ -176,11 +182,6 @@ class SqlRewardLog:
         return await self._usage.release(decision_ids, at_us)
 
 
-def _chunks(values: Iterable[str]) -> list[list[str]]:
-    ordered = sorted(values)
-    return [ordered[start : start + _CHUNK] for start in range(0, len(ordered), _CHUNK)]
-
-
 def _unrewarded_query(policy: str) -> Select[Any]:
     return _facts_query().where(
         decision.c.policy == policy,
@@ -227,6 +228,9 @@ def _facts_query() -> Select[Any]:
         c.key_name,
         is_abandoned().label("abandoned"),
     ).select_from(decision.outerjoin(activation, activation.c.decision_id == c.decision_id))
+
+
+_FACTS: Final = _facts_query().where(among(decision.c.decision_id))
 
 
 def _event(submission: RewardSubmission, verdict: Verdict, known: DecisionFacts) -> dict[str, Any]:

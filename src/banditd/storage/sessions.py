@@ -10,15 +10,18 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import Connection, delete, select, tuple_, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from banditd.ports import SessionArm
+from banditd.storage.among import MOST, among
 from banditd.storage.engine import Database
 from banditd.storage.schema import session
 
 _Key = tuple[str, str]
 """(policy, session_id)"""
-MOST: Final = 500  # sessions of one statement
+_ARMS: Final = select(session.c.policy, session.c.session_id, session.c.arm, session.c.updated_at_us)
+_ONE: Final = _ARMS.where(session.c.policy == bindparam("of_policy"), session.c.session_id == bindparam("of_session"))
+_MANY: Final = _ARMS.where(among(session.c.policy, session.c.session_id))
 
 
 class SessionReader:
@@ -62,12 +65,11 @@ class SessionReader:
 
 
 def _arms(connection: Connection, keys: Sequence[_Key]) -> dict[_Key, SessionArm]:
-    query = select(session.c.policy, session.c.session_id, session.c.arm, session.c.updated_at_us)
     if len(keys) == 1:
-        query = query.where(session.c.policy == keys[0][0], session.c.session_id == keys[0][1])
+        rows = connection.execute(_ONE, {"of_policy": keys[0][0], "of_session": keys[0][1]})
     else:
-        query = query.where(tuple_(session.c.policy, session.c.session_id).in_(keys))
-    return {(row[0], row[1]): SessionArm(row[2], row[3]) for row in connection.execute(query)}
+        rows = connection.execute(_MANY, {"among": keys})
+    return {(row[0], row[1]): SessionArm(row[2], row[3]) for row in rows}
 
 
 def hand_over(connection: Connection, policy: str, session_id: str, decision_id: str, arm: str) -> None:
