@@ -89,9 +89,7 @@ class PromiseBook:
         rollout = _rollout(switches, self._runtime.name, query, baseline)
         keep = self.keep_of(query)
         pledge = None if keep is None else self.keeper(keep, view, baseline).pledge()
-        return replace(
-            case, pledge=pledge, rollout=rollout, session_arm=_session_arm(case, rollout, view.arms[baseline].arm)
-        )
+        return case.asked(pledge, rollout, _session_arm(case, rollout, view.arms[baseline].arm))
 
     def keep_of(self, query: Query) -> float | None:
         """What is to be kept on a query; None where it has an objective of its own, or nothing is promised."""
@@ -160,9 +158,9 @@ class PromiseBook:
         self._note_overruled(standing, overruled_by(case, decided, row))
 
     def _note_overruled(self, standing: Standing, name: str | None) -> None:
-        fading = self._overruled.setdefault(standing, {})
-        if name is None and not fading:
+        if name is None and not self._overruled.get(standing):
             return
+        fading = self._overruled.setdefault(standing, {})
         for other in fading:
             fading[other] *= 1.0 - 1.0 / OVERRULED_MEMORY
         if name is not None:
