@@ -14,7 +14,7 @@ from banditd.replay.decider import InProcessDecider, Terms
 from banditd.replay.engine import play
 from banditd.replay.options import ReplayOptions
 from banditd.replay.report import make_report
-from banditd.replay.scenario_report import Figures, summary
+from bench.scenario_figures import Figures, summary
 from bench.scenario_targets import Result
 
 CASES = (("bfcl2408", "mid10", None), ("mmlu_pro", "mid8", 5000))

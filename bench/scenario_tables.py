@@ -10,7 +10,7 @@ import numpy as np
 from rich.table import Table
 
 from banditd.core.types import FloatArray
-from banditd.replay.scenarios import PHASE
+from bench.scenario_streams import PHASE
 from bench.scenario_targets import Result, Verdict, figure_text, judge
 
 START, END = "<!-- scenarios:start -->", "<!-- scenarios:end -->"

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from banditd.replay.scenario_report import UNTIL
+from bench.scenario_figures import UNTIL
 
 Figure = Mapping[str, float | int | None]  # mean, half_width, median, seeds, of
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Figures of one scenario in one case, by name, as ``scenario_report.summary`` makes them."""
+    """Figures of one scenario in one case, by name, as ``scenario_figures.summary`` makes them."""
 
     scenario: str
     case: str

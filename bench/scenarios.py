@@ -25,9 +25,9 @@ from banditd.bandit.policies.base import PolicySettings  # noqa: E402
 from banditd.core.types import Context, FeatureSchema, FloatArray  # noqa: E402
 from banditd.replay.contexts import build_contexts  # noqa: E402
 from banditd.replay.dataset import ReplayData, load_dataset  # noqa: E402
-from banditd.replay.scenario_report import Figures, running_share, summary, trace_figures  # noqa: E402
-from banditd.replay.scenarios import BUDGETS_USD, SCENARIOS, Roles, play_stream  # noqa: E402
 from bench import scenario_shift  # noqa: E402
+from bench.scenario_figures import Figures, running_share, summary, trace_figures  # noqa: E402
+from bench.scenario_streams import BUDGETS_USD, SCENARIOS, Roles, play_stream  # noqa: E402
 from bench.scenario_tables import as_json, markdown, plot_shares, rich_tables, write_between  # noqa: E402
 from bench.scenario_targets import Result  # noqa: E402
 

@@ -12,7 +12,6 @@ from banditd.bandit.policies.base import PolicySettings
 from banditd.core.types import FloatArray, IntArray
 from banditd.replay.decider import InProcessDecider, Row, Terms
 from banditd.replay.prices import Tariff
-from banditd.replay.scenarios import PHASE, Roles, Stream, play_stream, price_drop
 from bench.budget.pareto import Pareto, features
 from bench.budget.setting import (
     ARMS,
@@ -25,6 +24,7 @@ from bench.budget.setting import (
     Setting,
     setting,
 )
+from bench.scenario_streams import PHASE, Roles, Stream, play_stream, price_drop
 
 PLAYERS: Final = ("banditd", "ParetoBandit 0.1.1")
 SETTLED: Final = 200  # decisions after a price change that may pass until the spend is back

@@ -8,9 +8,8 @@ estimate of every decision from its routing on, the real cost once usage is repo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
-Period = Literal["decision", "hour", "day", "month"]
 CHEAPEST: Final = "cheapest"
 REJECT: Final = "reject"
 ALL: Final = "all"

@@ -128,11 +128,6 @@ class Keeper:
         slack = self.reserve.slack(one.baseline_predicted, keep=self.rule.keep, rated_share=self.rated_share)
         return one.baseline_predicted > 0.0 and slack <= 0.0
 
-    def relearn(self, rated: Sequence[RatedDecision]) -> None:
-        """Learn these and nothing else, oldest first: what the log says, after a restart or on another replica."""
-        news = len(rated) > self.evidence.rated + self.evidence.unsupported
-        self.adopt(self.judged(rated), news=news)
-
     def judged(self, rated: Sequence[RatedDecision]) -> Keeper:
         """Another keeper of the same promise that has learned these and nothing else, oldest first."""
         return self.judged_of([(one, True) for one in rated])

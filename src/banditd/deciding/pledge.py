@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from banditd.bandit.policies.exploration import apply_floors
-from banditd.core.types import Blend, BoolArray, FloatArray
+from banditd.core.types import BoolArray, FloatArray
 
 DEARER: str = "dearer_than_baseline"
 
@@ -81,12 +81,3 @@ def blended(
         rows = [row for row, pledge in enumerate(pledges) if pledge is not None]
         mixed[rows] = apply_floors(mixed[rows], least[rows])
     return mixed
-
-
-def blend_of(pledge: Pledge, share: float, listed: BoolArray) -> Blend | None:
-    """What is logged of a promise's part in a vector over the ``listed`` arms, bool (n_arms,); None without one."""
-    if share >= 1.0 or share <= 0.0:
-        return None
-    fixed = np.zeros(listed.shape[0])
-    fixed[pledge.baseline] = 1.0
-    return Blend(share, fixed[listed])

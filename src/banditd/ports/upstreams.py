@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, Protocol, get_args
+from typing import Final, Literal, Protocol
 
 from banditd.core.attempts import ErrorClass
 from banditd.core.errors import BanditdError
 
 Surface = Literal["chat", "messages", "count_tokens", "responses", "embeddings"]
-SURFACES: Final[tuple[Surface, ...]] = get_args(Surface)
 OPTIONAL: Final[frozenset[Surface]] = frozenset({"count_tokens", "responses", "embeddings"})
 """Surfaces that an endpoint may lack and be well."""
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Select, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
@@ -69,14 +69,6 @@ def normalise_url(url: str) -> URL:
 
 def is_sqlite(url: URL) -> bool:
     return url.get_backend_name() == "sqlite"
-
-
-class HasStatement(Protocol):
-    """What ``ON CONFLICT`` makes of an insert: the API is the same on both."""
-
-    def on_conflict_do_nothing(self, *, index_elements: Any = ...) -> Any: ...
-
-    def on_conflict_do_update(self, *, index_elements: Any, set_: Any, where: Any = ...) -> Any: ...
 
 
 # ---------------------------------------------------------------- engines

@@ -28,8 +28,6 @@ from banditd.storage.transactions import WriteTransactions
 from banditd.storage.watch import Deadlines, Watch
 
 T = TypeVar("T")
-P = TypeVar("P")
-R = TypeVar("R")
 
 GROUP_LIMIT: Final = 256
 GATHER_S: Final = 0.003  # a busy loop gathers writes for no longer than this

@@ -51,7 +51,6 @@ _REWARD_SUMS: Final = (
 _CLUSTER_SUMS: Final = ("rewards", "weight", "weighted_reward", "weighted_square")
 _CHANGE_PLACES: Final = (0, *range(FIXED_ARM_COUNTS + 1, FIXED_ARM_COUNTS + 4))
 _ESTIMATE_PLACES: Final = (*range(1, FIXED_ARM_COUNTS + 1), *range(FIXED_ARM_COUNTS + 4, len(_REWARD_SUMS)))
-_STATE: Final = ("version", "epoch", "hyperparameters", "learner", "updated_at_us")
 
 
 class SqlLearningStore:

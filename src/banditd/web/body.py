@@ -70,11 +70,6 @@ async def read_model(request: web.Request, model: type[_Model]) -> _Model:
     return await validated(model.model_validate_json, model, await read_body(request))
 
 
-async def read_optional_model(request: web.Request, model: type[_Model]) -> _Model:
-    """The same where every field is optional and so may the body be."""
-    return await validated(model.model_validate_json, model, await read_body(request) or b"{}")
-
-
 async def read_with_items(body: bytes, model: type[_Model], field: str, item: type[_Item]) -> _Model:
     """The validated body, of which the items in ``field`` are checked one by one where the body holds many values.
 

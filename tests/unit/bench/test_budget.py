@@ -13,8 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 from bench.budget import report
 from bench.budget.play import PLAYERS, SETTLED, Task, drift_figures, figures
 from bench.budget.setting import AIMS, BUDGETS, PUBLISHED
-
-from banditd.replay.scenarios import PHASE
+from bench.scenario_streams import PHASE
 
 REWARD, COST = np.array([0.7945, 0.9244, 0.9332]), np.array([2.843e-5, 5.134e-4, 1.505e-2])
 

@@ -13,10 +13,9 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
+from bench.scenario_figures import Figures, summary
 from bench.scenario_tables import as_json, markdown, rich_tables, target_rows
 from bench.scenario_targets import NOT_APPLICABLE, Result, figure_text, judge
-
-from banditd.replay.scenario_report import Figures, summary
 
 LEFT, RATIO = "degraded share where another is clearly better", "recovery ratio"
 ADOPTED, INFORMED = "adopted after (published)", "onboarding share, full information"

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from banditd.core.types import Context, Query
 from banditd.deciding.decide import Case
 from banditd.deciding.keeper import Keeper, PromiseRule, baseline_index
-from banditd.deciding.pledge import Pledge, blend_of, blended, shares, without_dearer
+from banditd.deciding.pledge import Pledge, blended, shares, without_dearer
 from banditd.deciding.rollout import Rollout
 from banditd.ope.reference import RatedDecision
 
@@ -64,16 +64,6 @@ def test_a_blended_vector_sums_to_one_and_keeps_every_guarantee(
     assert own.sum() == pytest.approx(1.0)  # the argument is left as it was
 
 
-def test_the_logged_blend_gives_the_own_vector_back() -> None:
-    own = np.array([[0.3, 0.6, 0.1]])
-    pledge = Pledge(2, 0.0, 0.4)
-    played = blended(own, [pledge], np.array([0.4]), np.zeros((1, 3)))
-    blend = blend_of(pledge, 0.4, np.ones(3, dtype=bool))
-    assert blend is not None
-    assert blend.own(played[0]) == pytest.approx(own[0])
-    assert blend_of(pledge, 1.0, np.ones(3, dtype=bool)) is None
-
-
 def test_dearest_is_the_dearest_that_is_enabled() -> None:
     rule, cost = PromiseRule(), np.array([1.0, 3.0, 2.0])
     assert baseline_index(rule, ("a", "b", "c"), cost, np.ones(3, dtype=bool)) == 1
@@ -112,7 +102,7 @@ def test_learning_again_from_the_log_is_what_was_learned() -> None:
     live, restarted = keeper(keep=0.9), keeper(keep=0.9)
     for one in stream:
         live.learn(one)
-    restarted.relearn(stream)
+    restarted.adopt(restarted.judged(stream), news=True)
     assert restarted.verdict() == live.verdict()
     assert restarted.misses.bias == live.misses.bias
     assert restarted.misses.baseline_bias == live.misses.baseline_bias

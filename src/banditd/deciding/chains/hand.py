@@ -43,9 +43,6 @@ class Hand:
     answers: tuple[Answer, ...]
     inspected: frozenset[int] = frozenset()
 
-    def with_answer(self, answer: Answer) -> Hand:
-        return replace(self, answers=(*self.answers, answer))
-
     def with_signals(self, arm: int, signals: FloatArray) -> Hand:
         """The costly signals of an arm's answer have come, too."""
         answers = tuple(replace(one, signals=signals) if one.arm == arm else one for one in self.answers)

@@ -2,7 +2,7 @@
 
 Every scenario learns on one split first and is scored on the other; the phases, budgets and disturbances are those of
 ParetoBandit's experiments 3 and 4 where it has them (arXiv 2604.00136; its ``experiments/03_catastrophic_failure``
-and ``04_model_onboarding``). No printing here; ``scenario_report.py`` makes figures of the traces.
+and ``04_model_onboarding``). No printing here; ``scenario_figures.py`` makes figures of the traces.
 """
 
 from __future__ import annotations

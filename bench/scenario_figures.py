@@ -14,7 +14,7 @@ import numpy as np
 
 from banditd.budget.pacer import solve_price
 from banditd.core.types import BoolArray, FloatArray, IntArray
-from banditd.replay.scenarios import Trace
+from bench.scenario_streams import Trace
 
 WINDOW: Final = 50  # decisions over which adoption is seen
 LAST: Final = 200  # decisions that a final share is taken over

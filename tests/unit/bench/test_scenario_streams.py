@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from banditd.core.errors import InvalidInputError
-from banditd.core.types import Context, FeatureSchema, Price
-from banditd.replay.contexts import build_contexts
-from banditd.replay.dataset import ReplayData
-from banditd.replay.scenario_report import (
+from bench.scenario_figures import (
     category_means,
     dominated_rows,
     full_information,
@@ -17,7 +12,7 @@ from banditd.replay.scenario_report import (
     summary,
     trace_figures,
 )
-from banditd.replay.scenarios import (
+from bench.scenario_streams import (
     SCENARIOS,
     Roles,
     Stream,
@@ -30,6 +25,11 @@ from banditd.replay.scenarios import (
     play_stream,
     price_drop,
 )
+
+from banditd.core.errors import InvalidInputError
+from banditd.core.types import Context, FeatureSchema, Price
+from banditd.replay.contexts import build_contexts
+from banditd.replay.dataset import ReplayData
 
 PHASE = 120
 VAL, TEST = 250, 2 * PHASE + 20
