@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Select, Table, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, func, select
 
 from banditd.core.generations import shown_as
 from banditd.core.types import MICROSECONDS_PER_SECOND
@@ -29,10 +29,10 @@ from banditd.storage.schema import (
     rollup,
     row_count,
 )
-from banditd.storage.sides import OfArm
+from banditd.storage.sides import OfArm, between, sums_of
 
+_LONGEST_S: Final = 86_400  # of a bucket
 _COUNTED: Final = ("decision", "reward_event", "usage_report")
-_LONGEST_BUCKET_US: Final = 86_400 * MICROSECONDS_PER_SECOND
 
 Rows = list[Mapping[str, float | str]]
 
@@ -55,7 +55,7 @@ class SqlReportReader:
             query = _summed(arm_total, sums or SUMS, [arm_total.c.arm]).where(arm_total.c.policy == policy)
         else:
             query = _summed(rollup, sums or SUMS, [rollup.c.arm])
-            query = query.where(rollup.c.policy == policy, *_between(since_us, until_us))
+            query = query.where(rollup.c.policy == policy, *between(rollup, since_us, until_us, longest_s=_LONGEST_S))
         return await self._rows(query, INTEGER_SUMS, policy)
 
     async def against(
@@ -71,7 +71,7 @@ class SqlReportReader:
             return [
                 sides.whole(arm_total, [arm_total.c.policy == policy])
                 if period == (None, None)
-                else sides.whole(rollup, [rollup.c.policy == policy, *_between(*period)])
+                else sides.whole(rollup, [rollup.c.policy == policy, *between(rollup, *period, longest_s=_LONGEST_S)])
                 for period in periods
             ]
 
@@ -150,20 +150,7 @@ def _read(connection: Connection, query: Select[Any], integers: Sequence[str], p
 
 def _summed(table: Table, sums: Sequence[str], by: Sequence[ColumnElement[Any]]) -> Select[Any]:
     """Sums over writers (and buckets), grouped and ordered by ``by``."""
-    columns = [func.sum(table.c[name]).label(name) for name in sums]
-    return select(*by, *columns).group_by(*by).order_by(*by)
-
-
-def _between(since_us: int | None, until_us: int | None) -> list[ColumnElement[bool]]:
-    """Every bucket that ends after ``since_us`` and begins before ``until_us`` counts whole."""
-    c = rollup.c
-    conditions: list[ColumnElement[bool]] = []
-    if since_us is not None:
-        ends_us = c.bucket_at_us + cast(c.bucket_s, BigInteger) * MICROSECONDS_PER_SECOND
-        conditions += [c.bucket_at_us > since_us - _LONGEST_BUCKET_US, ends_us > since_us]
-    if until_us is not None:
-        conditions.append(c.bucket_at_us < until_us)
-    return conditions
+    return sums_of(table, tuple(sums)).add_columns(*by).group_by(*by).order_by(*by)
 
 
 def _newest_schema(connection: Connection, policy: str) -> str | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Select, Table, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, func, select
 
 from banditd.core.generations import shown_as
 from banditd.core.types import MICROSECONDS_PER_SECOND
@@ -27,10 +27,8 @@ from banditd.storage.schema import (
     tag_total,
     tag_value,
 )
-from banditd.storage.sides import OfArm
+from banditd.storage.sides import OfArm, between, sums_of
 from banditd.storage.tag_upkeep import LONGEST_BUCKET_S
-
-_LONGEST_BUCKET_US: Final = LONGEST_BUCKET_S * MICROSECONDS_PER_SECOND
 
 T = TypeVar("T")
 Rows = list[Mapping[str, float | str]]
@@ -62,7 +60,7 @@ class SqlTagReader:
         table = tag_total if since_us is None and until_us is None else tag_rollup
         query = _summed(table, sums or SUMS, [table.c.value, table.c.arm]).where(*_of(table, policy, tag, value))
         if table is tag_rollup:
-            query = query.where(*_between(since_us, until_us))
+            query = query.where(*between(tag_rollup, since_us, until_us, longest_s=LONGEST_BUCKET_S))
         return await self._rows(query, INTEGER_SUMS, policy)
 
     async def against(
@@ -76,7 +74,10 @@ class SqlTagReader:
         of_arm: Sequence[str],
     ) -> Mapping[str, Sides]:
         table = tag_total if period == (None, None) else tag_rollup
-        where = [*_of(table, policy, tag, value), *(() if table is tag_total else _between(*period))]
+        where = [
+            *_of(table, policy, tag, value),
+            *(() if table is tag_total else between(tag_rollup, *period, longest_s=LONGEST_BUCKET_S)),
+        ]
         return await self._read(
             lambda connection: OfArm(connection, policy, arm, of_all, of_arm).by_value(table, where)
         )
@@ -168,8 +169,7 @@ class SqlTagReader:
 
 
 def _summed(table: Table, sums: Sequence[str], by: Sequence[ColumnElement[Any]]) -> Select[Any]:
-    columns = [func.sum(table.c[name]).label(name) for name in sums]
-    return select(*by, *columns).group_by(*by).order_by(*by)
+    return sums_of(table, tuple(sums)).add_columns(*by).group_by(*by).order_by(*by)
 
 
 def _frequent(policy: str, schema_hash: str, least_decisions: int, least_share: float) -> Select[Any]:
@@ -208,15 +208,3 @@ def _frequent(policy: str, schema_hash: str, least_decisions: int, least_share: 
 def _of(table: Table, policy: str, tag: str, value: str | None) -> tuple[ColumnElement[bool], ...]:
     mine = table.c.policy == policy, table.c.tag == tag
     return mine if value is None else (*mine, table.c.value == value)
-
-
-def _between(since_us: int | None, until_us: int | None) -> list[ColumnElement[bool]]:
-    """Every bucket that ends after ``since_us`` and begins before ``until_us`` counts whole."""
-    c = tag_rollup.c
-    ends_us = c.bucket_at_us + cast(c.bucket_s, BigInteger) * MICROSECONDS_PER_SECOND
-    conditions: list[ColumnElement[bool]] = []
-    if since_us is not None:
-        conditions += [c.bucket_at_us > since_us - _LONGEST_BUCKET_US, ends_us > since_us]
-    if until_us is not None:
-        conditions.append(c.bucket_at_us < until_us)
-    return conditions
