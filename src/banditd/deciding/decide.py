@@ -67,7 +67,7 @@ class Case:
     prospects: FloatArray | None = None
     call_price: FloatArray | None = None
 
-    def asked(self, pledge: Pledge | None, rollout: Rollout | None, session_arm: str | None) -> Case:
+    def under(self, pledge: Pledge | None, rollout: Rollout | None, session_arm: str | None) -> Case:
         """The same query under these; ``dataclasses.replace`` costs five times as much, for every query."""
         return Case(
             query=self.query,

@@ -119,9 +119,9 @@ def test_a_case_that_is_asked_something_keeps_everything_else() -> None:
     }  # fmt: skip
     assert everything.keys() == {field.name for field in dataclasses.fields(Case)}
     pledge, rollout = Pledge(0, 1.0, 0.5), Rollout(1, 0.5, "policy")
-    asked = Case(**everything).asked(pledge, rollout, "c")
+    found = Case(**everything).under(pledge, rollout, "c")
     for name, value in (everything | {"pledge": pledge, "rollout": rollout, "session_arm": "c"}).items():
-        assert getattr(asked, name) is value
+        assert getattr(found, name) is value
 
 
 def test_what_is_pledged_follows_the_terms_and_the_rule() -> None:
