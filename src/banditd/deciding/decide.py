@@ -200,7 +200,8 @@ def _with_baseline(
     pledges = [case.pledge for case in cases]
     if not any(pledges):
         return np.ones(len(cases)), scores
-    budgets = np.array([max(situation.price_per_usd, price_per_usd(case.accounts)) for case in cases])
+    least_usd = situation.price_per_usd
+    budgets = [max(least_usd, price_per_usd(case.accounts)) if case.accounts else least_usd for case in cases]
     share = shares(pledges, allowed, budgets)
     return share, Scores(scores.mean, scores.deviation, blended(scores.probability, pledges, share, least))
 

@@ -47,20 +47,24 @@ def without_dearer(pledges: Sequence[Pledge | None], eligible: BoolArray, cost_u
     return eligible & ~dearer if dearer.any() else eligible
 
 
-def shares(pledges: Sequence[Pledge | None], allowed: BoolArray, budget_price_per_usd: FloatArray) -> FloatArray:
+def shares(
+    pledges: Sequence[Pledge | None], allowed: BoolArray, budget_price_per_usd: Sequence[float] | FloatArray
+) -> FloatArray:
     """The policy's own share of each vector, float64 (n_queries,): 1 without a promise, or where money rules.
 
     A budget is the harder limit: where its price is above the promise's, or the baseline cannot be paid for or may
     not answer, the promise has no say.
 
-    budget_price_per_usd : float64 (n_queries,).
+    budget_price_per_usd : of each query.
     """
-    found = np.ones(len(pledges))
-    for row, pledge in enumerate(pledges):
-        if pledge is None or not allowed[row, pledge.baseline] or budget_price_per_usd[row] > pledge.price_per_usd:
-            continue
-        found[row] = pledge.share
-    return found
+    return np.array(
+        [
+            1.0
+            if pledge is None or price > pledge.price_per_usd or not allowed[row, pledge.baseline]
+            else pledge.share
+            for row, (pledge, price) in enumerate(zip(pledges, budget_price_per_usd, strict=True))
+        ]
+    )
 
 
 def blended(
