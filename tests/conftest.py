@@ -155,11 +155,13 @@ def every_migration(monkeypatch: pytest.MonkeyPatch) -> None:
 # Files that take half a minute and more, longest first: begun last, one would keep a process busy while others wait.
 LONGEST = (
     "statistics/test_calibration.py", "statistics/test_propensities.py", "web/test_openapi.py",
-    "contract/test_archive.py", "gateway/test_surfaces.py", "unit/replay/test_engine.py", "faults/test_replicas.py",
-    "walks/test_change_walk.py", "browser/test_dashboard_states.py", "web/test_real_daemon.py",
-    "walks/test_promise_walk.py", "browser/test_dashboard_paths.py", "unit/bench/test_learning.py",
-    "unit/replay/test_regression.py", "browser/test_questions.py", "gateway/test_conversations.py",
-    "gateway/test_kill.py", "unit/test_architecture.py",
+    "gateway/test_surfaces.py", "e2e/test_strangers.py", "e2e/test_process.py", "web/test_real_daemon.py",
+    "unit/replay/test_engine.py", "docs/test_readme.py", "gateway/test_conversations.py", "walks/test_repair.py",
+    "contract/test_archive.py", "contract/test_log_archive.py", "e2e/test_chaos.py", "e2e/test_command_line.py",
+    "walks/test_change_walk.py", "browser/test_dashboard_states.py", "browser/test_dashboard_paths.py",
+    "unit/bench/test_learning.py", "unit/replay/test_regression.py", "browser/test_questions.py",
+    "contract/test_partition_belongings.py", "walks/test_promise_walk.py", "walks/test_replay_is_the_daemon.py",
+    "faults/test_replicas.py", "gateway/test_kill.py", "unit/test_architecture.py",
 )  # fmt: skip
 
 
