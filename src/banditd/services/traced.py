@@ -19,8 +19,8 @@ from banditd.core.rewards import TaskReceipt
 from banditd.core.types import Decision, FloatArray, Query, RewardReceipt, UsageReport
 from banditd.obs.tracing import Attribute, Tracing
 from banditd.ports import Committed, DecisionFilter, DecisionLog, Encoder, SessionArm
-from banditd.services.bundle import RewardInput, Rewards, Routing, UsageReceipt
 from banditd.services.turns import Ahead
+from banditd.services.walks import RewardInput, Rewards, Routing, UsageReceipt
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from banditd.services.releasing.offered import Verb
+from banditd.services.releasing.service import Verb
 from banditd.web.api import Route
 from banditd.web.handlers import releases
 from banditd.web.problems import CONFLICT, INVALID, MALFORMED, MEDIA, NOT_FOUND, TOO_LARGE, UNAVAILABLE

@@ -7,7 +7,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final
 from weakref import WeakSet
 
 from banditd.core.attempts import Attempt
@@ -27,6 +27,7 @@ from banditd.services.gateway.heard import HeardExchange, Listener
 from banditd.services.gateway.regenerations import Regenerations
 from banditd.services.policy import PolicyRuntime
 from banditd.services.turns import Ahead
+from banditd.services.walks import Routing
 
 logger = logging.getLogger(__name__)
 # A settlement that the database does not take is tried again; after that its estimate stands: it is charged already.
@@ -39,13 +40,6 @@ ELSEWHERE_WAITS_S: Final = (2 * SETTLED_TOGETHER_S, 8 * SETTLED_TOGETHER_S)
 SETTLE_AGAIN_S: Final = (0.5, 2.0, 8.0)
 
 Report = Callable[[UsageReport], Awaitable[object]]
-
-
-class Routing(Protocol):
-    """Who decides: at once durable, or ahead of the commit."""
-
-    async def route(self, query: Query) -> Decision: ...
-    async def ahead(self, query: Query) -> Ahead: ...
 
 
 class Gateway:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Final
+from typing import Final, Literal
 
 from banditd.core.candidate import Candidate
 from banditd.core.errors import ConflictError, InvalidInputError, NotFoundError
@@ -21,9 +21,9 @@ from banditd.services.policy import PolicyRuntime, runtime_of
 from banditd.services.promising.reports import candidate_words, standings
 from banditd.services.releasing.book import switches_of
 from banditd.services.releasing.keeping import ReleaseKeeping
-from banditd.services.releasing.offered import Verb
 from banditd.services.releasing.words import shown, shown_event, shown_point
 
+Verb = Literal["promote", "pause", "resume", "abort"]
 SETTINGS: Final = frozenset({"kind", "options", "exploration_floor", "cost_weight", "promise"})
 COOL_DOWN_US: Final = 3_600_000_000
 ARM_FIELDS: Final = frozenset({"enabled", "min_share"})
