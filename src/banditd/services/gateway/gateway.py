@@ -23,7 +23,7 @@ from banditd.services.gateway.answers import COMPARED
 from banditd.services.gateway.call import GatewayCall, GatewayRules
 from banditd.services.gateway.counting import Counted, count_tokens
 from banditd.services.gateway.exchange import Exchange
-from banditd.services.gateway.heard import HeardExchange, Listener
+from banditd.services.gateway.listening import ListenedExchange, Listener
 from banditd.services.gateway.regenerations import Regenerations
 from banditd.services.policy import PolicyRuntime
 from banditd.services.turns import Ahead
@@ -76,8 +76,8 @@ class Gateway:
 
     def exchange(self, call: GatewayCall) -> Exchange:
         """One request and its answer. Nothing has happened yet."""
-        heard = self.listener
-        exchange = Exchange(self, call) if heard is None else HeardExchange(self, call, heard)
+        listener = self.listener
+        exchange = Exchange(self, call) if listener is None else ListenedExchange(self, call, listener)
         self._exchanges.add(exchange)
         return exchange
 
