@@ -177,5 +177,5 @@ async def test_a_task_and_the_step_before_are_kept_shown_and_exported(storage, m
         whole = await storage.decisions.get(decision_id)
         row = await joined(storage, decision_id)
         assert (whole["task_id"], whole["parent_decision_id"]) == (row.task_id, row.parent_decision_id) == told
-    exported = {one["decision_id"]: one async for one in storage.decisions.stream(None)}
+    exported = {one["decision_id"]: one async for one in storage.whole_log.stream(None)}
     assert {key: (one["task_id"], one["parent_decision_id"]) for key, one in exported.items()} == expected
