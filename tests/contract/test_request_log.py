@@ -106,7 +106,7 @@ async def test_exports_hold_what_is_joined(storage, make, tmp_path):
     first, second = await decided(storage, make, 2)
     await report(storage, second, regenerated_from=first, refusal=True, output_tokens=3, output_chars=9)
     for name in ("log.jsonl", "log.parquet"):
-        await export.export_log(storage.decisions, tmp_path / name)
+        await export.export_log(storage.whole_log, tmp_path / name)
     before, after = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert (before["regenerated"], before["refusal"], before["output_tokens"]) == (True, None, None)
     names = ("regenerated", "regenerated_from", "refusal", "output_tokens", "output_chars", "escalated_to")
