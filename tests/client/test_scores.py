@@ -56,7 +56,7 @@ def test_rows_of_a_csv_file_count_once(daemon: LiveDaemon, tmp_path: Path) -> No
     done = run(daemon, "csv", str(scores), "--source", "judge")
     assert (done.exit_code, done.output.splitlines()[-1].split(",")[0]) == (0, "2 new")
     again = run(daemon, "csv", str(scores), "--source", "judge", "--json")
-    assert json.loads(again.output) == {
+    assert json.loads(again.stdout) == {
         "new": 0,
         "corrected": 0,
         "known": 2,
@@ -80,7 +80,7 @@ def test_what_is_wrong_in_a_row_is_named_and_the_others_count(daemon: LiveDaemon
     rows = [f"{decisions[0]},0.5", f"{decisions[1]},7", "01890a5d-ac96-774b-bcce-b302099a8057,1", f"{decisions[2]},"]
     scores.write_text("decision_id,value\n" + "\n".join(rows) + "\n", encoding="utf-8")
     done = run(daemon, "csv", str(scores), "--json")
-    report = json.loads(done.output)
+    report = json.loads(done.stdout)
     assert done.exit_code == 1
     assert {name: report[name] for name in ("new", "unknown", "refused")} == {"new": 1, "unknown": 1, "refused": 2}
     assert {failure["origin"] for failure in report["failures"]} == {"line 3", "line 4", "line 5"}
@@ -94,7 +94,7 @@ def test_rows_with_long_texts_beside_them_are_sent_in_shorter_lists(daemon: Live
     rows.append(f"{decision},0.5,long,{'a' * 100_000}")
     scores.write_text("decision_id,value,metric,answer\n" + "\n".join(rows) + "\n", encoding="utf-8")
     done = run(daemon, "csv", str(scores), "--json")
-    report = json.loads(done.output)
+    report = json.loads(done.stdout)
     assert {name: report[name] for name in ("new", "refused")} == {"new": 150, "refused": 1}
     assert [failure["origin"] for failure in report["failures"]] == ["line 152"]
 
@@ -105,7 +105,7 @@ def test_a_cell_of_any_length_costs_its_own_row_alone(daemon: LiveDaemon, tmp_pa
     rows = [f"{decision},0.5,first,short", f"{decision},0.5,second,{'a' * 140_000}", f"{decision},0.5,third,short"]
     scores.write_text("decision_id,value,metric,answer\n" + "\n".join(rows) + "\n", encoding="utf-8")
     limit = csv.field_size_limit()
-    report = json.loads(run(daemon, "csv", str(scores), "--json").output)
+    report = json.loads(run(daemon, "csv", str(scores), "--json").stdout)
     assert (report["new"], report["refused"]) == (2, 1)
     assert report["failures"] == [{"origin": "line 3", "reason": "its cell answer has more than 131,072 characters"}]
     assert csv.field_size_limit() == limit
@@ -135,7 +135,7 @@ def test_a_row_that_is_no_score_is_refused_alone(daemon: LiveDaemon, tmp_path: P
     scores = tmp_path / "scores.csv"
     rows = [f"{decision},{cell}" for decision, cell in zip(decisions, cells, strict=True)]
     scores.write_text("decision_id,value\n" + "\n".join(rows) + "\n", encoding="utf-8")
-    report = json.loads(run(daemon, "csv", str(scores), "--json").output)
+    report = json.loads(run(daemon, "csv", str(scores), "--json").stdout)
     assert (report["new"], report["refused"]) == (1, 6)
     assert [failure["reason"] for failure in report["failures"]] == [
         "'nan' is no number", "'good' is no number", "it has neither a value nor a thumb",
@@ -223,7 +223,7 @@ def test_evaluation_events_find_their_answer_or_trace(daemon: LiveDaemon, tmp_pa
     lines = [{"resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]} for record in [*odd, records[1]]]
     huge = json.dumps(lines[0]).replace(str(10**399), "1" * 5_000)  # more digits than Python reads
     file.write_text("\n".join([huge, *map(json.dumps, lines)]), encoding="utf-8")
-    report = json.loads(run(daemon, "otlp", str(file), "--json").output)
+    report = json.loads(run(daemon, "otlp", str(file), "--json").stdout)
     assert (report["new"], report["known"], report["refused"]) == (0, 1, 1)
     assert [failure["origin"] for failure in report["failures"]] == ["line 6"]
     file.write_text('{"resourceLogs": 7}\n', encoding="utf-8")
@@ -232,7 +232,7 @@ def test_evaluation_events_find_their_answer_or_trace(daemon: LiveDaemon, tmp_pa
     assert "line 1" in str(refused.exception)
     unlike = ['{"resourceLogs": null}', '{"resourceLogs": [{"scopeLogs": null}]}', '{"cut off']
     file.write_bytes(b"\xef\xbb\xbf" + "\n".join([json.dumps(lines[-1]), *unlike]).encode())
-    report = json.loads(run(daemon, "otlp", str(file), "--json").output)
+    report = json.loads(run(daemon, "otlp", str(file), "--json").stdout)
     assert (report["known"], [failure["origin"] for failure in report["failures"]]) == (1, ["line 4"])
     file.write_bytes(b"\xff\xfe\n")
     assert isinstance(run(daemon, "otlp", str(file)).exception, InvalidInputError)
@@ -242,7 +242,7 @@ def test_a_key_on_two_decisions_is_refused_not_lost(daemon: LiveDaemon, tmp_path
     first, other = route(daemon), route(daemon)
     file = tmp_path / "scores.csv"
     file.write_text(f"decision_id,value,idempotency_key\n{first},0.5,k1\n{other},0.6,k1\n", encoding="utf-8")
-    report = json.loads(run(daemon, "csv", str(file), "--json").output)
+    report = json.loads(run(daemon, "csv", str(file), "--json").stdout)
     assert (report["new"], [failure["origin"] for failure in report["failures"]]) == (1, ["line 3"])
 
 
@@ -309,7 +309,7 @@ async def test_scores_of_langfuse_reward_their_trace_and_follow_its_changes(daem
         assert [query.get("cursor") for query in queries] == [None, "1"]
         assert (queries[0]["fields"], queries[0]["name"]) == ("subject", "helpfulness")
         again = await import_langfuse(daemon, url, "--json")
-        assert json.loads(again.output)["known"] == 2
+        assert json.loads(again.stdout)["known"] == 2
         pages[1][0]["value"] = 0.5
         await import_langfuse(daemon, url)
     found = await asyncio.to_thread(rewards_of, daemon, decision)

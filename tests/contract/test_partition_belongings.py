@@ -13,6 +13,7 @@ from banditd.cli import main
 from banditd.core.errors import ConflictError
 from banditd.storage import dialect, open_storage
 from banditd.storage.archive import partition_log, partitioning
+from banditd.storage.migrate import _config, migrate
 
 VIEW = "CREATE VIEW a AS SELECT decision_id, arm FROM decision;"
 
@@ -309,3 +310,74 @@ def test_who_holds_the_log_for_long_is_named_and_the_next_run_goes_on(old_log, m
     done = 51 if at == "taking its place" else 0
     assert partition_log(old_log, progress=quiet).moved_now == 51 - done
     engine.dispose()
+
+
+# By what the operator has: a name that a partition needs, in each step that makes one.
+TAKEN = {
+    "of this time": "decision_20250609",
+    "of no time": "decision_default",
+    "of the move": "decision_moving",
+    "of an index": "decision_20250707",
+}
+
+
+@pytest.mark.parametrize("what", TAKEN)
+def test_a_table_of_others_in_the_place_of_a_partition_is_named_and_kept(what, old_log, monkeypatch, capsys):
+    name = TAKEN[what]
+    made = f"TABLE {name} AS SELECT 7 AS theirs" if what != "of an index" else f"INDEX {name} ON decision (arm, x)"
+    execute(old_log, f"CREATE {made}")
+    monkeypatch.setattr(sys, "argv", ["banditd", "migrate", "--partition", "--database", old_log])
+    for _ in range(2):
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 1
+        assert f"public.{name} has the name that a partition" in capsys.readouterr().err
+    kind = "SELECT relkind FROM pg_class WHERE relname = '{}'"
+    assert execute(old_log, kind.format("decision")) == [("r",)]
+    assert execute(old_log, kind.format(name)) == [("i" if what == "of an index" else "r",)]
+    execute(old_log, f"ALTER {made.split(maxsplit=1)[0]} {name} RENAME TO theirs")
+    assert partition_log(old_log, progress=quiet).moved_now == 51
+
+
+@pytest.mark.parametrize("name", ["decision_former", "decision_default"])
+def test_a_new_database_beside_such_a_table_is_refused_whole(name, empty_postgres_url):
+    execute(empty_postgres_url, f"CREATE TABLE {name} (theirs int)")
+    with pytest.raises(ConflictError, match=f"table public.{name} has"):
+        migrate(empty_postgres_url)
+    assert execute(empty_postgres_url, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'") == [(name,)]
+    execute(empty_postgres_url, f"CREATE SCHEMA other;; ALTER TABLE {name} SET SCHEMA other")
+    migrate(empty_postgres_url)
+    assert execute(empty_postgres_url, KIND) == [("p", None)]
+
+
+async def test_a_partition_that_cannot_be_made_ahead_is_named(postgres_url):
+    async with open_storage(postgres_url, writer_name="w") as storage:
+        execute(postgres_url, "CREATE VIEW decision_20961022 AS SELECT 1")
+        with pytest.raises(ConflictError, match=r"view public\.decision_20961022"):
+            await storage.partitions.make_ahead(4_000_000_000_000_000)
+
+
+def test_the_next_migration_does_not_drop_the_foreign_keys_of_others(postgres_url):
+    from alembic import command
+
+    engine = dialect.make_engine(dialect.normalise_url(postgres_url), pool_size=1, busy_timeout_s=5)
+    with dialect.writing(engine).begin() as connection:
+        config = _config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0036")
+    engine.dispose()
+    made = """CREATE TABLE "My: notes" (d text CONSTRAINT "A b" REFERENCES decision);;
+    CREATE SCHEMA other;; CREATE TABLE other.reward_event (d text REFERENCES decision)"""
+    execute(postgres_url, made)
+    before = execute(postgres_url, "SELECT conname FROM pg_constraint WHERE contype = 'f' ORDER BY 1")
+    with pytest.raises(ConflictError, match="Nothing was changed") as refused:
+        migrate(postgres_url)
+    assert 'ALTER TABLE "My: notes" DROP CONSTRAINT "A b"' in refused.value.message
+    assert "ALTER TABLE other.reward_event DROP CONSTRAINT reward_event_d_fkey" in refused.value.message
+    assert execute(postgres_url, "SELECT version_num FROM alembic_version") == [("0036",)]
+    assert execute(postgres_url, "SELECT conname FROM pg_constraint WHERE contype = 'f' ORDER BY 1") == before
+    execute(postgres_url, refused.value.message.rpartition(": ALTER")[2].join(["ALTER", ""]).replace("; ", ";; "))
+    migrate(postgres_url)
+    assert execute(postgres_url, "SELECT count(*) FROM pg_constraint WHERE confrelid = 'decision'::regclass") == [
+        (0,)
+    ]

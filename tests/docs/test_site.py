@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,6 +35,13 @@ def test_every_document_is_a_page_that_search_finds(site: Path) -> None:
     found = {entry["location"].split("#")[0].rstrip("/") for entry in index["docs"]}
     pages = {path.relative_to(ROOT / "docs").with_suffix("").as_posix() for path in ROOT.glob("docs/**/*.md")}
     assert pages | {""} <= found
+
+
+def test_every_alert_leads_to_its_runbook(site: Path) -> None:
+    groups = yaml.safe_load((ROOT / "deploy" / "alerts.yaml").read_text(encoding="utf-8"))["groups"]
+    for rule in (rule for group in groups for rule in group["rules"]):
+        page, _, anchor = rule["annotations"]["runbook_url"].removeprefix("{{ $externalURL }}/user/").partition("#")
+        assert f'id="{anchor}"' in (site / page / "index.html").read_text(encoding="utf-8"), rule["alert"]
 
 
 def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:

@@ -53,7 +53,7 @@ def _drawable(_context: click.Context, _option: click.Parameter, plot: Path | No
 )  # fmt: skip
 @click.option(
     "--context-tags", default="", metavar="LABEL,...",
-    help="Labels of prompts.jsonl that the policy sees as the caller's tags, category for example.",
+    help="Labels of the prompts (of one CSV file: columns, numbers too) that the policy sees as the caller's tags.",
 )  # fmt: skip
 @click.option(
     "--step", metavar="LABEL", help="The label that names the step of a task: the same as --context-tags LABEL."

@@ -36,19 +36,24 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def progress_bar(*, stderr: bool = True) -> Progress:
-    """A bar on standard error, so that standard output stays clean.
+    """A bar on standard error, so that standard output stays clean; lines where that is no terminal.
 
     A command that prints lines while it runs takes the bar to standard output (``stderr=False``) and prints
     through the bar's console: the two must share one screen.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    screen = console(stderr=stderr)
+    if stderr and not screen.is_terminal:
+        from banditd.cli.progress_lines import ProgressLines
+
+        return ProgressLines(console=screen)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=console(stderr=stderr),
+        console=screen,
         transient=True,
     )
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ import numpy as np
 
 from banditd.core.errors import InvalidInputError
 from banditd.core.types import FloatArray, IntArray, Price
-from banditd.replay.outcomes import Table, read_outcomes, read_sheet
+from banditd.replay.outcomes import Table, no_model_here, read_outcomes, read_sheet
 from banditd.replay.prices import free_note, known_price, list_price, priced_rows
 from banditd.replay.recipe_arms import RecipeArms
 from banditd.replay.signals import Signals
@@ -117,7 +117,12 @@ class ReplayData:
         return rows
 
 
-def load_dataset(folder: Path, pool: str | None = None, given: Mapping[str, Price] | None = None) -> ReplayData:
+def load_dataset(
+    folder: Path,
+    pool: str | None = None,
+    given: Mapping[str, Price] | None = None,
+    labels_named: Collection[str] = (),
+) -> ReplayData:
     """Read and check a folder, or a CSV file that has the prompts too.
 
     Parameters
@@ -125,19 +130,22 @@ def load_dataset(folder: Path, pool: str | None = None, given: Mapping[str, Pric
     folder : with ``prompts.jsonl[.gz]`` and ``outcomes.csv[.gz]``, or such a file.
     given : list prices of a file's arms; those of known models need none.
     pool : a named pool of ``meta.json``, or names of arms with commas between, or None for every arm.
+    labels_named : columns of a file that are labels, also where they hold numbers.
 
     Raises
     ------
     InvalidInputError : a file is missing or malformed, or the pool is unknown; says where.
     """
     is_sheet = folder.is_file()
-    prompts, labels, (header, table, texts), meta, notes = _read_sheet(folder) if is_sheet else _read_folder(folder)
+    read = _read_sheet(folder, labels_named) if is_sheet else _read_folder(folder)
+    prompts, labels, (header, table, texts), meta, notes = read
     arms = _pool_arms(pool, [name for name in header if "|" not in name], meta)
     score = np.column_stack([table[:, header.index(arm)] for arm in arms])
     bad = (score < 0.0) | (score > 1.0)
     if bad.any():
         row, arm = np.argwhere(bad)[0]
-        raise InvalidInputError(f"Score {score[row, arm]} of {arms[arm]} in row {row + 1} is outside [0, 1].")
+        mend = f" {no_model_here(arms[arm])}" if is_sheet else ""
+        raise InvalidInputError(f"Score {score[row, arm]} of {arms[arm]} in row {row + 1} is outside [0, 1].{mend}")
     scored = np.flatnonzero(np.isfinite(score).any(axis=1))
     if scored.size == 0:
         raise InvalidInputError("No arm of the pool has any score.")
@@ -172,8 +180,8 @@ _Read = tuple[list[str], list[Mapping[str, object]], Table, Mapping[str, object]
 """Prompts, labels, outcomes, ``meta.json``, notes."""
 
 
-def _read_sheet(file: Path) -> _Read:
-    labels, table, notes = read_sheet(file.name, _lines(file))
+def _read_sheet(file: Path, labels_named: Collection[str]) -> _Read:
+    labels, table, notes = read_sheet(file.name, _lines(file), labels_named)
     return [str(label["prompt"]) for label in labels], labels, table, {}, notes
 
 

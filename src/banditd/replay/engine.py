@@ -50,6 +50,7 @@ def run(options: ReplayOptions, progress: Progress = lambda _done, _all: None) -
         with_facts=options.policy == "rules",
         context_tags=options.context_tags,
         tags=plan.data.tags(options.context_tags) if options.context_tags else (),
+        progress=lambda _rows: progress(0, plan.decisions),
     )
     if options.prior is not None:
         options.prior.check(schema)

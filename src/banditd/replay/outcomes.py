@@ -1,7 +1,8 @@
 """Tables of outcomes: the ``outcomes.csv`` of a folder, and a sheet that holds the prompts too.
 
-A sheet is a CSV file with a column ``prompt``. Columns with ``|`` are what they are in a folder. Of the others, one
-most of whose cells are numbers is an arm's score, and any other is a label of the prompts (``category``, ``task``).
+A sheet is a CSV file with a column ``prompt``. Columns with ``|`` are what they are in a folder. Of the others,
+``category``, those that the caller names as labels, and those few of whose cells are numbers (``task``) are labels of
+the prompts; the rest are arms' scores.
 A sheet is what people make by hand, so nothing in it is guessed at quietly: a cell that does not fit its column is an
 error that names it, and what was read otherwise than it may have been meant is noted.
 """
@@ -9,7 +10,7 @@ error that names it, and what was read otherwise than it may have been meant is 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -21,8 +22,7 @@ Table: TypeAlias = tuple[list[str], FloatArray, dict[str, list[str | None]]]
 """Column names without ``id``, values (n, columns) with NaN for empty or non-numeric side data, and answers."""
 LONGEST_CELL: Final = 4_000_000
 """Characters. Prompts may hold whole documents; a quotation mark that is not closed is found before memory ends."""
-_LABELS: Final = ("prompt", "id", "split")
-_USUAL_LABELS: Final = (*_LABELS, "category", "source")
+_LABELS: Final = ("prompt", "id", "split", "category", "source")
 
 
 class Sheet(NamedTuple):
@@ -47,8 +47,12 @@ def read_outcomes(name: str, lines: Iterator[str], n_rows: int) -> Table:
     return _table(rows, [i for i, column in enumerate(rows.names) if column != "id"])
 
 
-def read_sheet(name: str, lines: Iterator[str]) -> Sheet:
-    """The rows of a sheet. Raises InvalidInputError, with line and column of what is wrong."""
+def read_sheet(name: str, lines: Iterator[str], labels: Collection[str] = ()) -> Sheet:
+    """The rows of a sheet; the columns ``labels`` are labels whatever is in them.
+
+    Raises InvalidInputError, with line and column of what is wrong.
+    """
+    known = {*_LABELS, *labels}
     rows = _rows(name, lines, skip_blank=True)
     names = rows.names
     if not rows.cells:
@@ -60,7 +64,7 @@ def read_sheet(name: str, lines: Iterator[str]) -> Sheet:
             "its own without to_csv(..., index=False))."
         )
     models = [
-        i for i, column in enumerate(names) if "|" not in column and column not in _LABELS and _is_score(filled[i])
+        i for i, column in enumerate(names) if "|" not in column and column not in known and _is_score(filled[i])
     ]
     if not models:
         raise InvalidInputError(f"{name} has no column of scores: one per model, with numbers in [0, 1].")
@@ -68,16 +72,24 @@ def read_sheet(name: str, lines: Iterator[str]) -> Sheet:
         if i in models or "|cost" in column:
             _require_numbers(name, rows, i)
     kept = [i for i, column in enumerate(names) if i in models or "|" in column]
-    labels: list[Mapping[str, object]] = [
+    labelled: list[Mapping[str, object]] = [
         {column: row[i] for i, column in enumerate(names) if i not in kept and (row[i] or column == "prompt")}
         for row in rows.cells
     ]
-    return Sheet(labels, _table(rows, kept), _notes(names, filled, {names[i] for i in models}))
+    expected = known | {names[i] for i in models}
+    return Sheet(labelled, _table(rows, kept), _notes(names, filled, {names[i] for i in models}, expected))
 
 
-def _notes(names: Sequence[str], filled: Mapping[int, Sequence[str]], models: set[str]) -> list[str]:
+def no_model_here(column: str) -> str:
+    """What to do with a column of numbers that are no scores."""
+    return f"If {column} is of no model, leave it out; 'banditd replay --context-tags {column}' takes it as a label."
+
+
+def _notes(
+    names: Sequence[str], filled: Mapping[int, Sequence[str]], models: set[str], expected: Collection[str]
+) -> list[str]:
     notes = []
-    unusual = [(i, column) for i, column in enumerate(names) if column and column not in {*_USUAL_LABELS, *models}]
+    unusual = [(i, column) for i, column in enumerate(names) if column and column not in expected]
     for i, column in unusual:
         model, bar, _ = column.partition("|")
         if bar and model not in models:
@@ -122,7 +134,7 @@ def _require_numbers(name: str, rows: _Rows, column: int) -> None:
                     "Leave the cell empty where the cost is not known."
                     if is_cost
                     else "Most of its cells are, so it is read as scores from 0 to 1: leave the cell empty where "
-                    "there is no score, or the column out if it is of no model."
+                    f"there is no score. {no_model_here(rows.names[column])}"
                 )
             )
 

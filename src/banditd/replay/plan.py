@@ -110,7 +110,7 @@ def make_plan(options: ReplayOptions) -> Plan:
     ------
     InvalidInputError : the folder, pool or split cannot be used; or nobody knows what a sheet's baseline costs.
     """
-    data = load_dataset(options.directory, options.pool, options.prices)
+    data = load_dataset(options.directory, options.pool, options.prices, options.context_tags)
     if options.recipes is not None:
         data = with_recipes(data, options.recipes, options.answers)
     options.check_shares(data.arms)

@@ -53,7 +53,7 @@ def free_note(arm: str, *, is_sheet: bool) -> str:
         return f"{arm}: neither a cost column nor a list price; its cost counts as zero"
     return (
         f"{arm} counts as free: no price of it is known, so it is never the dearest, and what is saved by it is no "
-        f"saving yet. Give --price {arm}=IN,OUT, or a column {arm}|cost_usd"
+        f"saving yet. Give --price {arm}=IN,OUT, or a column {arm}|cost_usd; if it is no model, leave it out"
     )
 
 

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from banditd.cli.show import cell, echo_json, print_document, print_table
+from banditd.cli.progress_lines import LINE_EVERY_S, ProgressLines
+from banditd.cli.show import cell, console, echo_json, print_document, print_table, progress_bar
 from banditd.cli.tables import (
     dollars,
     interval,
@@ -197,3 +198,21 @@ def test_a_sign_stands_before_the_dollars_and_never_before_nothing() -> None:
 )
 def test_the_promise_of_a_decision_in_words(promise: dict[str, object] | None, words: str) -> None:
     assert promise_in_words(promise and {"baseline": "dear"} | promise) == words
+
+
+def test_where_standard_error_is_no_terminal_progress_is_a_line_now_and_then(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert isinstance(progress_bar(), ProgressLines)
+    now_s = [0.0]
+    with ProgressLines(console=console(stderr=True), get_time=lambda: now_s[0]) as bar:
+        task = bar.add_task("replaying [a]", total=None)
+        for done in range(101):
+            now_s[0] = done * LINE_EVERY_S / 40
+            bar.update(task, completed=1000 * done, total=100_000)
+    shown = capfd.readouterr()
+    assert shown.out == ""
+    assert shown.err.splitlines() == [
+        "replaying [a]: 40000 of 100000 (40%), after 10 s, some 15 s to go",
+        "replaying [a]: 80000 of 100000 (80%), after 20 s, some 5 s to go",
+    ]

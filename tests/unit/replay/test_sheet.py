@@ -110,6 +110,35 @@ def test_how_columns_were_read_is_noted_where_it_may_surprise(tmp_path: Path) ->
     assert "category" not in notes
 
 
+NUMBERED = (["prompt", "category", "level", "gpt-5.2"], [["x", "7", "3", "1"], ["y", "8", "5", "0.5"]])
+
+
+def test_numbers_that_are_no_scores_can_be_labels(tmp_path: Path) -> None:
+    path = sheet(tmp_path, *NUMBERED)
+    with pytest.raises(InvalidInputError) as refused:
+        load_dataset(path)
+    assert str(refused.value) == (
+        "Score 3.0 of level in row 1 is outside [0, 1]. "
+        "If level is of no model, leave it out; 'banditd replay --context-tags level' takes it as a label."
+    )
+    data = load_dataset(path, labels_named=("level",))
+    assert data.arms == ("gpt-5.2",)
+    assert data.tags(("level", "category")) == [{"level": "3", "category": "7"}, {"level": "5", "category": "8"}]
+    assert not any("label" in note for note in data.notes)  # the reader said so
+    shown = CliRunner().invoke(commands, ["replay", str(path), "--step", "level", "--json", "-"])
+    assert json.loads(shown.stdout)["references"]["best_fixed"]["arm"] == "gpt-5.2"
+
+
+def test_progress_in_a_pipe_is_lines_beside_the_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("banditd.cli.progress_lines.LINE_EVERY_S", 0.0)
+    path = sheet(tmp_path, ["prompt", "gpt-5.2"], [[f"question {i}", "1"] for i in range(250)])
+    shown = CliRunner().invoke(commands, ["replay", str(path), "--json", "-"])
+    assert json.loads(shown.stdout)["rows"] == 250
+    assert [line.partition(",")[0] for line in shown.stderr.splitlines()] == [
+        "replaying: 0 of 250 (0%)", "replaying: 200 of 250 (80%)", "replaying: 250 of 250 (100%)",
+    ]  # fmt: skip
+
+
 UNPRICED = [["prompt", "my-big", "my-small"], [[f"question {i}", "1", "1"] for i in range(30)]]
 
 

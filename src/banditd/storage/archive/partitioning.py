@@ -27,11 +27,13 @@ from banditd.storage.partitions.layout import (
     AHEAD,
     SPAN_US,
     add_missing,
+    default_partition,
     is_partitioned,
     make_parent,
     occupied_spans,
     partitions,
     primary_key_of,
+    refuse_taken,
     spans_ahead,
 )
 from banditd.storage.schema import decision
@@ -170,6 +172,8 @@ def _lock(connection: Connection, *tables: str) -> None:
 def _rehearse(connection: Connection) -> None:
     """Take the log's place with a table without rows."""
     refuse_learner(connection)
+    if default_partition(connection, _NEW) is None:  # else a run before has made it
+        refuse_taken(connection, _NEW)
     _lock(connection, _LOG)
 
     def swap() -> None:

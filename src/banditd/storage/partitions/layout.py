@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Table, text
 
+from banditd.core.errors import ConflictError
 from banditd.core.ids import lowest_id
 from banditd.storage.partitions.belongings import belongings, execute_literally
 from banditd.storage.schema import arm_reward, decision, metadata, reward_event, usage_report
@@ -140,6 +141,7 @@ def partition_new(connection: Connection, now_us: int) -> None:
     """Give a log without rows its partitions. All of it is one transaction, that of the migration."""
     connection.execute(text(f'LOCK TABLE "{decision.name}" IN ACCESS EXCLUSIVE MODE'))
     former = f"{decision.name}_former"
+    refuse_taken(connection, former)
     statements = belongings(connection)
     connection.execute(text(f'ALTER TABLE "{decision.name}" RENAME TO "{former}"'))
     make_parent(connection, decision.name, like=former)
@@ -153,21 +155,49 @@ def partition_new(connection: Connection, now_us: int) -> None:
 
 
 def release_children(connection: Connection) -> None:
-    """Drop every foreign key that refers to the log."""
+    """Drop every foreign key with which our own tables refer to the log.
+
+    Raises ConflictError where a table of somebody else does: no partition could be dropped.
+    """
     found = connection.execute(
         text(
-            "SELECT conrelid::regclass::text, quote_ident(conname) FROM pg_constraint "
-            "WHERE contype = 'f' AND confrelid = to_regclass(:name) AND conparentid = 0"
+            "SELECT conrelid::regclass::text, quote_ident(conname), "
+            "c.oid IS NOT DISTINCT FROM to_regclass(quote_ident(relname)) AND relname = ANY(:ours) "
+            "FROM pg_constraint JOIN pg_class AS c ON c.oid = conrelid "
+            "WHERE contype = 'f' AND confrelid = to_regclass(:name) AND conparentid = 0 ORDER BY 1, 2"
         ),
-        {"name": decision.name},
+        {"name": decision.name, "ours": list(metadata.tables)},
     ).all()
-    for table, key in found:
-        connection.execute(text(f"ALTER TABLE {table} DROP CONSTRAINT {key}"))
+    others = [f"ALTER TABLE {table} DROP CONSTRAINT {key}" for table, key, is_ours in found if not is_ours]
+    if others:
+        raise ConflictError(
+            "tables that are not banditd's refer to its log by foreign keys, so no partition of it could be dropped. "
+            f"Nothing was changed. Keep the id without the key, then run this again: {'; '.join(others)}"
+        )
+    for table, key, _ in found:
+        execute_literally(connection, f"ALTER TABLE {table} DROP CONSTRAINT {key}")
+
+
+def refuse_taken(connection: Connection, name: str) -> None:
+    """Raises ConflictError where something has the name that a table of ours is to have."""
+    query = text(
+        "SELECT concat_ws(' ', i.type, i.identity) FROM pg_class AS c, "
+        "LATERAL pg_identify_object('pg_class'::regclass, c.oid, 0) AS i "
+        "WHERE relname = :name AND relnamespace = current_schema()::regnamespace"
+    )
+    found = connection.execute(query, {"name": name}).scalar()
+    if found is not None:
+        raise ConflictError(
+            f"the {found} has the name that a partition of the decision log needs, and is none. Rename or drop it, "
+            "or give banditd a database or a schema of its own; then run this again"
+        )
 
 
 def make_parent(connection: Connection, name: str, *, like: str) -> None:
     """A partitioned table with the columns of ``like`` and a default partition; without a key, without indexes."""
     copied = "INCLUDING DEFAULTS INCLUDING STORAGE INCLUDING COMPRESSION"
+    refuse_taken(connection, name)
+    refuse_taken(connection, _DEFAULT)
     connection.execute(text(f'CREATE TABLE "{name}" (LIKE "{like}" {copied}) PARTITION BY RANGE (decision_id)'))
     connection.execute(text(f'CREATE TABLE "{_DEFAULT}" PARTITION OF "{name}" DEFAULT'))
 
@@ -214,6 +244,7 @@ def add_partition(connection: Connection, span: int, parent: str = decision.name
     low, high = lowest_id(start_us), lowest_id(start_us + SPAN_US)
     name = f"decision_{datetime.fromtimestamp(start_us / 1e6, UTC):%Y%m%d}"
     default = default_partition(connection, parent)
+    refuse_taken(connection, name)
     connection.execute(text(f'CREATE TABLE "{name}" (LIKE "{parent}" INCLUDING ALL)'))
     if default is not None:
         among = f"decision_id >= '{low}' AND decision_id < '{high}'"
