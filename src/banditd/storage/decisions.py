@@ -18,7 +18,7 @@ from banditd.core.references import Reference
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import Decision
 from banditd.ports import Committed, DecisionFilter, SessionArm
-from banditd.storage import dialect
+from banditd.storage import dialect, driver_errors
 from banditd.storage.abandonments import refusal_of
 from banditd.storage.accounts import AccountCharges
 from banditd.storage.arm_rewards import release_arms
@@ -81,7 +81,7 @@ class SqlDecisionLog:
             raise
         except Exception as error:
             if len(decisions) == 1:
-                mine = dialect.translate(error)
+                mine = driver_errors.translate(error)
                 if mine is error:
                     raise
                 raise mine from error

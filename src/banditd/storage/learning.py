@@ -20,6 +20,7 @@ from banditd.storage.arm_rewards import write_other_contributions
 from banditd.storage.delays import delay_bin
 from banditd.storage.engine import Database
 from banditd.storage.folds import check_rows, fold_items, sampled_ids
+from banditd.storage.prepared import Prepared
 from banditd.storage.release_rows import count_outcomes
 from banditd.storage.replacing import clear_state
 from banditd.storage.schema import (
@@ -63,8 +64,9 @@ class SqlLearningStore:
         self._sums = SumWriter(engine, writer_name, _REWARD_SUMS, _CLUSTER_SUMS, kind="reward")
         self._delays = dialect.add_up(engine, delay_count, ("rewards",))
         self._segments = dialect.replace_row(engine, segment, ("sums", "version"))
-        self._contributions = dialect.replace_row(
-            engine, contribution, ("policy", "arm", "epoch", "weight", "reward", "estimated_by_design")
+        values = ("policy", "arm", "epoch", "weight", "reward", "estimated_by_design")
+        self._contributions = Prepared(
+            engine, dialect.replace_row(engine, contribution, values), ("decision_id", *values)
         )
 
     # ------------------------------------------------------------ reading
@@ -195,20 +197,11 @@ class SqlLearningStore:
         for chunk in _chunks(gone):
             connection.execute(delete(contribution).where(contribution.c.decision_id.in_(chunk)))
         rows = [
-            {
-                "decision_id": decision_id,
-                "policy": fold.policy,
-                "arm": put.arm,
-                "epoch": put.epoch,
-                "weight": float(put.weight),
-                "reward": float(put.reward),
-                "estimated_by_design": True,
-            }
+            (decision_id, fold.policy, put.arm, put.epoch, float(put.weight), float(put.reward), True)
             for decision_id, put in fold.contributions.items()
             if put is not None
         ]
-        if rows:
-            connection.execute(self._contributions, rows)
+        self._contributions.run(connection, rows)
 
     def _count(self, connection: Connection, fold: FoldCommit) -> None:
         increments = self._sums.start()
