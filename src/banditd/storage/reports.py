@@ -25,11 +25,11 @@ from banditd.storage.schema import (
     rollup,
     row_count,
 )
-from banditd.storage.sides import OfArm
-from banditd.storage.sum_queries import Rows, between, by_step, newest_schema, read_rows, summed
+from banditd.storage.sides import OfArm, between
+from banditd.storage.sum_queries import Rows, by_step, newest_schema, read_rows, summed
 
 _COUNTED: Final = ("decision", "reward_event", "usage_report")
-_LONGEST_BUCKET_S: Final = 86_400
+_LONGEST_S: Final = 86_400  # of a bucket
 
 
 class SqlReportReader:
@@ -50,7 +50,9 @@ class SqlReportReader:
             query = summed(arm_total, sums or SUMS, [arm_total.c.arm]).where(arm_total.c.policy == policy)
         else:
             query = summed(rollup, sums or SUMS, [rollup.c.arm])
-            query = query.where(rollup.c.policy == policy, *between(rollup, _LONGEST_BUCKET_S, since_us, until_us))
+            query = query.where(
+                rollup.c.policy == policy, *between(rollup, since_us, until_us, longest_s=_LONGEST_S)
+            )
         return await self._rows(query, INTEGER_SUMS, policy)
 
     async def against(
@@ -66,7 +68,9 @@ class SqlReportReader:
             return [
                 sides.whole(arm_total, [arm_total.c.policy == policy])
                 if period == (None, None)
-                else sides.whole(rollup, [rollup.c.policy == policy, *between(rollup, _LONGEST_BUCKET_S, *period)])
+                else sides.whole(
+                    rollup, [rollup.c.policy == policy, *between(rollup, *period, longest_s=_LONGEST_S)]
+                )
                 for period in periods
             ]
 

@@ -5,35 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Select, Table, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, select
 
 from banditd.core.generations import shown_as
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.storage.arms import present_generations
 from banditd.storage.schema import decision
+from banditd.storage.sides import sums_of
 
 Rows = list[Mapping[str, float | str]]
 
 
 def summed(table: Table, sums: Sequence[str], by: Sequence[ColumnElement[Any]]) -> Select[Any]:
     """Sums over writers (and buckets), grouped and ordered by ``by``."""
-    columns = [func.sum(table.c[name]).label(name) for name in sums]
-    return select(*by, *columns).group_by(*by).order_by(*by)
-
-
-def between(table: Table, longest_s: int, since_us: int | None, until_us: int | None) -> list[ColumnElement[bool]]:
-    """Every bucket that ends after ``since_us`` and begins before ``until_us`` counts whole.
-
-    longest_s : of a bucket.
-    """
-    c = table.c
-    conditions: list[ColumnElement[bool]] = []
-    if since_us is not None:
-        ends_us = c.bucket_at_us + cast(c.bucket_s, BigInteger) * MICROSECONDS_PER_SECOND
-        conditions += [c.bucket_at_us > since_us - longest_s * MICROSECONDS_PER_SECOND, ends_us > since_us]
-    if until_us is not None:
-        conditions.append(c.bucket_at_us < until_us)
-    return conditions
+    return sums_of(table, tuple(sums)).add_columns(*by).group_by(*by).order_by(*by)
 
 
 def by_step(

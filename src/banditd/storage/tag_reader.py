@@ -23,8 +23,8 @@ from banditd.storage.schema import (
     tag_total,
     tag_value,
 )
-from banditd.storage.sides import OfArm
-from banditd.storage.sum_queries import Rows, between, by_step, newest_schema, read_rows, summed
+from banditd.storage.sides import OfArm, between
+from banditd.storage.sum_queries import Rows, by_step, newest_schema, read_rows, summed
 from banditd.storage.tag_upkeep import LONGEST_BUCKET_S
 
 T = TypeVar("T")
@@ -180,4 +180,7 @@ def _in_period(policy: str, tag: str, value: str | None, period: Period) -> tupl
     """The counters of a period, or those of all time, and which of their rows."""
     if period == (None, None):
         return tag_total, [*_of(tag_total, policy, tag, value)]
-    return tag_rollup, [*_of(tag_rollup, policy, tag, value), *between(tag_rollup, LONGEST_BUCKET_S, *period)]
+    return tag_rollup, [
+        *_of(tag_rollup, policy, tag, value),
+        *between(tag_rollup, *period, longest_s=LONGEST_BUCKET_S),
+    ]
