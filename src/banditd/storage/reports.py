@@ -50,9 +50,7 @@ class SqlReportReader:
             query = summed(arm_total, sums or SUMS, [arm_total.c.arm]).where(arm_total.c.policy == policy)
         else:
             query = summed(rollup, sums or SUMS, [rollup.c.arm])
-            query = query.where(
-                rollup.c.policy == policy, *between(rollup, since_us, until_us, longest_s=_LONGEST_S)
-            )
+            query = query.where(rollup.c.policy == policy, *between(rollup, since_us, until_us, longest_s=_LONGEST_S))
         return await self._rows(query, INTEGER_SUMS, policy)
 
     async def against(
@@ -68,9 +66,7 @@ class SqlReportReader:
             return [
                 sides.whole(arm_total, [arm_total.c.policy == policy])
                 if period == (None, None)
-                else sides.whole(
-                    rollup, [rollup.c.policy == policy, *between(rollup, *period, longest_s=_LONGEST_S)]
-                )
+                else sides.whole(rollup, [rollup.c.policy == policy, *between(rollup, *period, longest_s=_LONGEST_S)])
                 for period in periods
             ]
 
