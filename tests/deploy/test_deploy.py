@@ -159,17 +159,15 @@ def test_every_metric_of_the_daemon_is_watched_or_known_not_to_be() -> None:
     }
     assert unwatched == {
         "banditd_build_info", "banditd_classifier_queries_total", "banditd_classifier_spend_usd_total",
-        "banditd_fold_seconds", "banditd_gateway_attempts_total",
-        "banditd_gateway_first_token_seconds", "banditd_gateway_open_requests", "banditd_gateway_requests_total",
+        "banditd_fold_seconds",
         "banditd_gateway_usage_estimated_total", "banditd_golden_spend_usd_total",
         "banditd_http_request_seconds", "banditd_job_seconds",
         "banditd_job_last_run_timestamp_seconds", "banditd_judge_spend_usd_total",
         "banditd_log_dropped_lines_total", "banditd_rate_limited_total",
         "banditd_usage_reports_total", "banditd_wal_bytes",
-        "banditd_promise_held", "banditd_promise_price_per_usd", "banditd_promise_ratio",
-        "banditd_promise_ratio_high", "banditd_promise_ratio_low", "banditd_promise_share",
-        "banditd_promise_state", "banditd_quality_ratio", "banditd_release_evidence", "banditd_release_share",
-        "banditd_rollout_share", "banditd_savings_ratio", "banditd_savings_usd",
+        "banditd_promise_price_per_usd", "banditd_promise_ratio",
+        "banditd_promise_ratio_high", "banditd_promise_ratio_low",
+        "banditd_savings_usd",
     }  # fmt: skip
 
 

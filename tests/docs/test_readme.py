@@ -44,6 +44,7 @@ def test_examples_run_as_they_are_written(kind: str, code: str, url: str, tmp_pa
     if kind == "curl" and shutil.which("curl") is None:
         pytest.skip("curl is not installed here")
     code = code.replace("http://127.0.0.1:8484", url)
+    shutil.copy(ROOT / "config.yaml", tmp_path)
     command = [sys.executable, "-c", code] if kind == "python" else ["bash", "-euo", "pipefail", "-c", code]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(

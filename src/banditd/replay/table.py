@@ -116,7 +116,7 @@ def _saved_and_lost(content: Mapping[str, Any]) -> str:
         return f"What {baseline} costs or earns here is nothing: there is nothing to save or to keep."
     reward, spent = content["reward"]["mean"], content["cost"]["mean"] * content["rows"]
     quality, shuffles = reward / ratio["mean"], f"{content['seeds']} shuffle{'s' if content['seeds'] > 1 else ''}"
-    lost = "Lost" if quality > reward else "Won"
+    lost = "Won" if reward - quality >= 0.0005 else "Lost"  # what is shown as 0.0 points was not won
     return (
         f"Saved: {1 - share['mean']:.0%}, ${spent:.4g} instead of ${spent / share['mean']:.4g} for these "
         f"{content['rows']} queries ({1 - share['last_third']:.0%} in their last third).\n"

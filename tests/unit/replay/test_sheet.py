@@ -180,7 +180,7 @@ def test_a_promise_ends_in_two_sentences(tmp_path: Path) -> None:
     assert shown.exit_code == 0, shown.output
     saved, lost = [line for line in shown.output.splitlines() if line.startswith(("Saved", "Lost", "Won"))]
     assert "instead of $" in saved
-    assert "1.000 instead of 1.000 of gpt-5.2: 100.0% of it is kept" in lost
+    assert lost.startswith("Lost: 0.0 points, 1.000 instead of 1.000 of gpt-5.2: 100.0% of it is kept")
     assert "Note: gpt-5.2: no cost column; list price times estimated tokens" in shown.output
     plain = CliRunner().invoke(commands, ["replay", str(path)])
     assert "Saved" not in plain.output
