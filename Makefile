@@ -20,6 +20,8 @@ TORCH_INDEX ?=
 # One thread per BLAS: the daemon's matrices are small, spinning threads only steal time from its event loop.
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
+# What Python compiles is kept: installing compiles nothing, and the tests start hundreds of interpreters.
+unexport PYTHONDONTWRITEBYTECODE
 
 PIP_ARGS := -m pip install --disable-pip-version-check --constraint constraints.txt
 PIP      := $(BIN)/python $(PIP_ARGS)
@@ -149,7 +151,7 @@ $(PGSERVER_OK): $(PINS) | $(RUN_OK)
 $(DEV_OK): $(PINS) | $(BIN)/python
 	@echo "installing banditd and everything its tests need into $(VENV) (once) ..."
 	$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) torch==2.13.0)
-	$(PIP) --editable '.[sentence-transformers,postgres,s3,tools,otel,dev]'
+	$(PIP) --no-compile --editable '.[sentence-transformers,postgres,s3,tools,otel,dev]'
 	@touch $(RUN_OK) $(TOOLS_OK) $(SITE_OK) $(PGSERVER_OK) $@
 
 $(BENCH_OK): $(PINS) | $(BENCH_VENV)/bin/python

@@ -11,8 +11,10 @@ import functools
 import gc
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
+import types
 import uuid
 import warnings
 from collections import Counter, defaultdict
@@ -26,7 +28,9 @@ from alembic import command
 from hypothesis import HealthCheck, settings
 from sqlalchemy import URL, Engine, create_engine, inspect, make_url
 from sqlalchemy.util import LRUCache
+from tests import warm_start
 
+from banditd.cli import process
 from banditd.core.pace import SharedPace
 from banditd.encoders import factory
 from banditd.encoders.static import StaticEncoder, load_static_encoder
@@ -105,6 +109,14 @@ def _upgrade_empty_files_at_once(config: Any, revision: str) -> None:
 
 
 command.upgrade = _upgrade_empty_files_at_once
+
+
+if sys.platform == "linux":
+    process.subprocess = types.SimpleNamespace(**(vars(subprocess) | {"Popen": warm_start.Popen}))
+
+
+def pytest_unconfigure() -> None:
+    warm_start.FORKS.end()
 
 
 @pytest.fixture
