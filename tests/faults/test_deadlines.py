@@ -57,7 +57,7 @@ async def test_connections_that_fell_silent_are_given_up_and_replaced(database: 
 
 
 async def test_a_report_does_not_wait_for_a_silent_connection_as_long_as_it_may_take(proxy: Proxy) -> None:
-    patient = Deadlines(transaction_s=3600.0, lock_s=1.0, silence_s=0.5, report_s=3600.0)
+    patient = Deadlines(transaction_s=3600.0, lock_s=1.0, silence_s=60.0, report_s=3600.0)
     async with Database(proxy.url, deadlines=patient) as database:
         one = text("SELECT 1")
         for report in (True, False):

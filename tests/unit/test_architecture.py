@@ -27,7 +27,6 @@ LONG_FILES = {
     "services/learning/learner.py": 386,
     "settings/__init__.py": 396,
     "storage/archive/moves.py": 376,
-    "storage/dialect.py": 398,
 }
 LONG_CONSTRUCTORS: dict[str, int] = {}
 

@@ -1,6 +1,6 @@
-"""Where SQLite and PostgreSQL differ. The only file that names a dialect, but for ``postgres.py``.
+"""Where SQLite and PostgreSQL differ. Only ``postgres.py`` and ``driver_errors.py`` name a dialect, too.
 
-It knows URLs, connections, ``ON CONFLICT``, row locks and what an error of a driver means.
+It knows URLs, connections, ``ON CONFLICT`` and row locks.
 """
 
 from __future__ import annotations
@@ -11,27 +11,22 @@ import os
 import random
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Select, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import QueuePool
 
 from banditd.core.errors import (
-    BanditdError,
     ConfigurationError,
-    DatabaseDamagedError,
-    InvalidInputError,
     InvariantError,
-    StorageUnavailableError,
 )
-from banditd.storage import postgres, private_files
+from banditd.storage import driver_errors, postgres, private_files
 from banditd.storage.file_identity import FileIdentity
 from banditd.storage.watch import Deadlines, Watch
 
@@ -42,11 +37,6 @@ _MIGRATION_LOCK: Final = 7_305_234_901
 _ACCOUNTS_LOCK: Final = 7_305_234_901 + 1
 """Key of the advisory lock under which one replica migrates; any number that nobody else uses."""
 _PSYCOPG: Final = "postgresql+psycopg"
-# Races between replicas, and statements that a proxy between us and the server has lost.
-_RETRYABLE_STATES: Final = frozenset({"40001", "40P01", "23505", "23503", "26000", "42P05"})
-# Classes and single states that mean a server which cannot now: connections, resources, operators, disks, standbys.
-_UNAVAILABLE_STATES: Final = ("08", "53", "57", "58", "25006", "25P03", "55P03", "26000", "42P05")
-_SQLITE_BUSY: Final = ("locked", "busy", "full", "unable to open", "disk i/o", "readonly")
 
 
 def normalise_url(url: str) -> URL:
@@ -182,7 +172,7 @@ def copy_log(engine: Engine, mode: str, *, patience_s: float = 0.0) -> tuple[int
     The latter two hold the writer up while they wait for readers, at most ``patience_s``. Returns (pages, pages
     copied); (-1, -1) when another connection was at it. Raises StorageUnavailableError.
     """
-    with translated(), closing(engine.raw_connection()) as connection:
+    with driver_errors.translated(), closing(engine.raw_connection()) as connection:
         cursor = connection.cursor()
         [patience_ms] = cursor.execute("PRAGMA busy_timeout").fetchone()
         cursor.execute(f"PRAGMA busy_timeout = {int(patience_s * 1000)}")
@@ -199,7 +189,7 @@ def lengthen_log(engine: Engine, more_bytes: int) -> None:
     Raises StorageUnavailableError, OSError.
     """
     with (
-        translated(),
+        driver_errors.translated(),
         closing(engine.raw_connection()) as connection,
         Path(f"{engine.url.database}-wal").open("r+b") as log,
     ):
@@ -298,7 +288,14 @@ def _upsert(on_sqlite: bool, table: Table, columns: tuple[str, ...], *, adds: bo
 @functools.cache
 def by_position(kind: Any) -> Any:
     """One dialect of this class for statements whose values are tuples: it remembers how it writes each type."""
-    return kind(paramstyle="qmark" if kind.name == "sqlite" else "format")
+    return kind(paramstyle="qmark" if kind.name == "sqlite" else "numeric_dollar")
+
+
+def positional_cursor(connection: Connection) -> Any:
+    """A cursor of the driver for statements that ``by_position`` wrote."""
+    if is_sqlite(connection.engine.url):
+        return connection.connection.cursor()
+    return postgres.positional_cursor(connection)
 
 
 def lock_shared(engine: Engine, statement: Select[Any]) -> Select[Any] | None:
@@ -308,79 +305,3 @@ def lock_shared(engine: Engine, statement: Select[Any]) -> Select[Any] | None:
 
 def lock_exclusive(engine: Engine, statement: Select[Any]) -> Select[Any]:
     return statement if is_sqlite(engine.url) else statement.with_for_update()
-
-
-# ---------------------------------------------------------------- errors
-
-
-def is_retryable(error: BaseException) -> bool:
-    """A race with another replica that another try settles: it will then see what the winner wrote."""
-    return getattr(_driver_error(error), "sqlstate", None) in _RETRYABLE_STATES
-
-
-def is_disconnect(error: BaseException) -> bool:
-    return isinstance(error, DBAPIError) and error.connection_invalidated
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """What fails in it is raised as ``translate`` has it."""
-    try:
-        yield
-    except Exception as error:
-        mine = translate(error)
-        if mine is error:
-            raise
-        raise mine from error
-
-
-def translate(error: BaseException) -> BaseException:
-    """A driver's error as one of ours where it is not a bug, else the error itself."""
-    if isinstance(error, BanditdError):
-        return error
-    cause = _driver_error(error)
-    names = {kind.__name__ for kind in type(cause).__mro__}
-    text = str(cause).lower()
-    mine: BanditdError | None = None
-    if isinstance(cause, OverflowError | UnicodeEncodeError) or "DataError" in names:
-        mine = InvalidInputError("A number or a text of the request cannot be stored.", code="NOT_STORABLE")
-    elif "database disk image is malformed" in text:
-        mine = DatabaseDamagedError(
-            "The database's file is damaged: nothing was stored. Stop the daemon and put a backup in its place "
-            "(banditd restore)."
-        )
-    elif "not a database" in text:
-        mine = ConfigurationError("The file that database.url names is not a whole SQLite database.")
-    elif isinstance(cause, sqlite3.OperationalError):
-        if any(word in text for word in _SQLITE_BUSY):
-            mine = _unavailable()
-    elif (
-        "OperationalError" in names
-        or is_disconnect(error)
-        or isinstance(error, PoolTimeoutError)
-        or str(getattr(cause, "sqlstate", None)).startswith(_UNAVAILABLE_STATES)
-    ):
-        mine = _unavailable()
-    if mine is None:
-        return error
-    # The client is told what to do; why is for the operator.
-    logger.warning("storage.failed", extra={"code": mine.code, "cause": str(cause).strip()[:500]})
-    mine.__cause__ = error
-    return mine
-
-
-def outcome_is_unknown(error: BaseException) -> bool:
-    """Whether a COMMIT that failed like this may have happened all the same."""
-    if is_disconnect(error):
-        return True
-    # A disk that fails while SQLite syncs its log may show the transaction after a crash.
-    return isinstance(_driver_error(error), sqlite3.OperationalError) and "disk i/o" in str(error).lower()
-
-
-def _unavailable() -> StorageUnavailableError:
-    return StorageUnavailableError("The database does not answer: nothing was stored. Try again.")
-
-
-def _driver_error(error: BaseException) -> BaseException:
-    original = getattr(error, "orig", None)
-    return original if isinstance(original, BaseException) else error

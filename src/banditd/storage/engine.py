@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from sqlalchemy import Connection
 
 from banditd.core.errors import BanditdError, StorageUnavailableError
-from banditd.storage import dialect
+from banditd.storage import dialect, driver_errors
 from banditd.storage.checkpoints import Checkpointer
 from banditd.storage.transactions import WriteTransactions
 from banditd.storage.watch import Deadlines, Watch
@@ -207,9 +207,9 @@ class Database:
                         answer = work(connection)
             except Exception as error:
                 # A connection of the pool may have died unnoticed; reading again is harmless.
-                if attempt == 0 and (dialect.is_disconnect(error) or dialect.is_retryable(error)):
+                if attempt == 0 and (driver_errors.is_disconnect(error) or driver_errors.is_retryable(error)):
                     continue
-                mine = dialect.translate(error)
+                mine = driver_errors.translate(error)
                 self._unreachable |= isinstance(mine, StorageUnavailableError)
                 if mine is error:
                     raise
@@ -260,7 +260,7 @@ class Database:
         try:
             answers = self._transactions.run(lambda connection: _run(connection, group), lambda: _tell(group))
         except Exception as error:  # every failure is the answer of some write
-            mine = dialect.translate(error)
+            mine = driver_errors.translate(error)
             if isinstance(mine, StorageUnavailableError):
                 self.write_failure, self._unreachable = mine, True
             if len(group) == 1 or isinstance(mine, StorageUnavailableError):

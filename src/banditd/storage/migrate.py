@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import Connection, inspect, text
 
 from banditd.core.errors import BanditdError, ConfigurationError, StorageUnavailableError
-from banditd.storage import dialect
+from banditd.storage import dialect, driver_errors
 from banditd.storage.partitions.layout import is_partitioned, partition_new, release_children
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def migrate(url: str, revision: str = "head", *, partitioned: bool = True) -> st
     except BanditdError:
         raise
     except Exception as error:
-        mine = dialect.translate(error)
+        mine = driver_errors.translate(error)
         if mine is error:
             raise
         if isinstance(mine, StorageUnavailableError):

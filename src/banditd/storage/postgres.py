@@ -51,12 +51,16 @@ def connect_arguments(deadlines: Deadlines) -> dict[str, Any]:
 
 def prepare(engine: Engine, deadlines: Deadlines | None, watch: Watch | None) -> None:
     """Set up every connection and every BEGIN of an engine. Without ``deadlines`` only silence ends a transaction."""
+    from psycopg.types.numeric import Int8BinaryDumper  # noqa: PLC0415 - the driver is an extra
+
     begin = {mode: _begin_text(mode, deadlines) for mode in (READ, WRITE)}
 
     @event.listens_for(engine, "do_connect")
     def _connect(dialect: Any, record: Any, arguments: Any, parameters: Any) -> Any:
         connection = dialect.connect(*arguments, **parameters)
         connection.cursor_factory = _stepwise(dialect.loaded_dbapi.Cursor)
+        # Else a number has the narrowest type that holds it, and the server makes a plan for each combination.
+        connection.adapters.register_dumper(int, Int8BinaryDumper)
         line = record.info[_LINE] = Line(connection.fileno())
         if watch is not None:
             watch.adopt(line)
@@ -92,6 +96,15 @@ def prepare(engine: Engine, deadlines: Deadlines | None, watch: Watch | None) ->
     engine.dialect.use_insertmanyvalues_wo_returning = True  # many rows of an insert are one statement
     # Not in the event: what fails here is treated like any statement, so a dead connection is replaced.
     engine.dialect.do_begin = do_begin  # type: ignore[assignment,method-assign]
+
+
+def positional_cursor(connection: Connection) -> Any:
+    """A cursor for statements whose places are ``$1``, ``$2``, as the server has them.
+
+    The driver looks for every ``%s`` of a statement anew where there are more than fifty of them.
+    """
+    raw = _stepwise(connection.dialect.loaded_dbapi.RawCursor)
+    return raw(connection.connection.driver_connection)
 
 
 @functools.cache

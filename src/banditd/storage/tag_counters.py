@@ -9,7 +9,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Select, case, delete, exists, select
+from sqlalchemy import Connection, Engine, Select, case, delete, exists, select
 
 from banditd.core.errors import DatabaseDamagedError, StorageUnavailableError
 from banditd.core.types import MICROSECONDS_PER_SECOND
@@ -50,6 +50,7 @@ class TagCounters:
         oldest = select(tag_entry.c.entry_id).order_by(tag_entry.c.entry_id).limit(_ENTRIES)
         self._oldest = oldest.with_for_update(skip_locked=True)
         self._every = oldest.with_for_update()
+        self._values = Prepared(engine, _newest(engine), ("policy", "tag", "value", "decisions", "last_at_us"))
         self._writers = [
             (name, Prepared(engine, dialect.add_up(engine, table, sums), (*keys, *sums)))
             for name, table, keys, sums in (
@@ -94,25 +95,9 @@ class TagCounters:
         return len(ids)
 
     def _write(self, connection: Connection, sums: _Sums) -> None:
-        values = [
-            {"policy": policy, "tag": tag, "value": value, "decisions": decisions, "last_at_us": last_at_us}
-            for (policy, tag, value), (decisions, last_at_us) in sorted(sums.values.items())
-        ]
-        if values:
-            connection.execute(self._newest(), values)
+        self._values.run(connection, [(*key, *row) for key, row in sorted(sums.values.items())])
         for name, writer in self._writers:
             writer.run(connection, [(*key, *row) for key, row in sorted(sums.rows[name].items())])
-
-    def _newest(self) -> Any:
-        statement = dialect.insert_into(self._database.engine, tag_value)
-        c, new = tag_value.c, statement.excluded
-        return statement.on_conflict_do_update(
-            index_elements=list(tag_value.primary_key.columns),
-            set_={
-                "decisions": c.decisions + new.decisions,
-                "last_at_us": case((c.last_at_us > new.last_at_us, c.last_at_us), else_=new.last_at_us),
-            },
-        )
 
 
 async def count_if_possible(waiting: Callable[[], Awaitable[bool]], count: Callable[[], Awaitable[int]]) -> None:
@@ -185,6 +170,19 @@ class _Sums:
             row = self.values.setdefault((policy, tag, one), [0, hour_us])
             row[0] += decisions if one == value else 0
             row[1] = max(row[1], hour_us)
+
+
+def _newest(engine: Engine) -> Any:
+    """A value of a tag with its decisions added, and the newest time at which it was seen."""
+    statement = dialect.insert_into(engine, tag_value)
+    c, new = tag_value.c, statement.excluded
+    return statement.on_conflict_do_update(
+        index_elements=list(tag_value.primary_key.columns),
+        set_={
+            "decisions": c.decisions + new.decisions,
+            "last_at_us": case((c.last_at_us > new.last_at_us, c.last_at_us), else_=new.last_at_us),
+        },
+    )
 
 
 def _places_of(columns: Sequence[str], named: Sequence[str]) -> list[int | None]:

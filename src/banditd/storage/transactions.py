@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar, cast
 from sqlalchemy import Connection, Engine
 
 from banditd.core.errors import OutcomeUnknownError
-from banditd.storage import dialect
+from banditd.storage import dialect, driver_errors
 from banditd.storage.postgres import TransactionName
 from banditd.storage.watch import Deadlines, Watch
 
@@ -61,13 +61,13 @@ class WriteTransactions:
                     return self._once(work, committing, transaction)
             except Exception as error:
                 self.drop()
-                if transaction.committing and dialect.outcome_is_unknown(error):
+                if transaction.committing and driver_errors.outcome_is_unknown(error):
                     if self._was_committed(transaction.name, error):
                         return cast("T", transaction.answer)
                     # It is certain now that nothing was stored, so running it again is harmless.
                     until_s = max(until_s, time.monotonic() + self._deadlines.lock_s)
-                lost = dialect.is_disconnect(error)
-                again = dialect.is_retryable(error) or (lost and not (self.ending and attempt))
+                lost = driver_errors.is_disconnect(error)
+                again = driver_errors.is_retryable(error) or (lost and not (self.ending and attempt))
                 if not again or attempt == ATTEMPTS - 1 or time.monotonic() >= until_s:
                     raise
                 time.sleep(random.uniform(0.0, 0.002 * 2**attempt))

@@ -119,12 +119,14 @@ class Learner:
 
     async def drained(self) -> None:
         """Wait until no reward that can be learned here is queued and the snapshots show them all (tests, demo)."""
-        while self._stale or await self._store.queue_depth(self._schemas) > 0:
+        while self._stale or await self._store.queue_depth(self._schemas) > 0 or await self._fit_left():
             self._wake.set()
             await asyncio.sleep(0.005)
+
+    async def _fit_left(self) -> bool:
         async with self._busy:
-            fits = list(self._fits.values())
-        await asyncio.gather(*fits)
+            due = self.leader and any(one.learned.tune_due() for one in self._runtimes.values())
+            return due or bool(self._fits)
 
     async def _run(self) -> None:
         while not self._stopping:
@@ -289,9 +291,7 @@ class Learner:
             epoch=state.epoch,
             hyperparameters=state.hyperparameters_json(),
             learner=state.learner_json(),
-            segments=[
-                StoredSegment(arm=arm, epoch=epoch, sums=sums, version=version) for arm, epoch, sums in touched
-            ],
+            segments=[StoredSegment(arm=arm, epoch=epoch, sums=one, version=version) for arm, epoch, one in touched],
             dropped_segments=dropped,
             contributions=folded.contributions,
             other_contributions=folded.other_contributions,

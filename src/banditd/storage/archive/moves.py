@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, func, inspect, select
 from sqlalchemy.engine import URL
 
 from banditd.core.errors import BanditdError, ConfigurationError, ConflictError, InvalidInputError
-from banditd.storage import dialect, private_files
+from banditd.storage import dialect, driver_errors, private_files
 from banditd.storage.archive import files
 from banditd.storage.archive.files import Progress
 from banditd.storage.archive.tables import copied_tables, copy_rows, empty_tables, filled_tables
@@ -290,7 +290,7 @@ def _stream(source: URL, target: Engine, *, replace: bool, progress: Progress) -
     except BanditdError:
         raise
     except Exception as error:
-        mine = dialect.translate(error)
+        mine = driver_errors.translate(error)
         if mine is error or "is full" in str(error):
             raise
         raise mine from error
@@ -339,7 +339,7 @@ def _require_no_learner(source: URL) -> None:
         else dialect.make_engine(source, pool_size=1, busy_timeout_s=_WAIT_S)
     )
     try:
-        with dialect.translated(), engine.connect() as connection:
+        with driver_errors.translated(), engine.connect() as connection:
             check_revision(connection)
             refuse_learner(connection)
     finally:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from banditd.core.errors import ConfigurationError, ConflictError, InvariantError
-from banditd.storage import dialect
+from banditd.storage import dialect, driver_errors
 from banditd.storage.archive.files import Progress
 from banditd.storage.archive.moves import refuse_learner
 from banditd.storage.migrate import migrate
@@ -79,7 +79,7 @@ def partition_log(url: str, *, progress: Progress) -> Partitioned:
     migrate(url)
     engine = dialect.writing(dialect.make_engine(target, pool_size=2, busy_timeout_s=_WAIT_S))
     try:
-        with dialect.translated(), _alone(engine):
+        with driver_errors.translated(), _alone(engine):
             with engine.begin() as connection:
                 already = is_partitioned(connection)
             moved, carried = (0, []) if already else _move(engine, progress)
@@ -184,7 +184,7 @@ def _rehearse(connection: Connection) -> None:
             connection.execute(text("RESET ROLE"))
             _rename(connection, [])
         except DBAPIError as error:
-            if dialect.translate(error) is not error:
+            if driver_errors.translate(error) is not error:
                 raise
             raise ConflictError(f"the log cannot be moved, so nothing was changed: {error.orig}") from error
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, MetaData, Select, Table, Text, exists, func, 
 from sqlalchemy.exc import StatementError
 
 from banditd.core.errors import InvalidInputError, InvariantError
-from banditd.storage import dialect
+from banditd.storage import driver_errors
 from banditd.storage.archive.files import Progress
 from banditd.storage.codec import clean_text
 from banditd.storage.partitions.layout import CHILDREN, is_partitioned, make_room
@@ -70,7 +70,7 @@ def copy_rows(
                 try:
                     target.execute(insert(table), batch)
                 except StatementError as error:
-                    if not isinstance(dialect.translate(error), InvalidInputError):
+                    if not isinstance(driver_errors.translate(error), InvalidInputError):
                         raise
                     keys = [column.name for column in table.primary_key]
                     ends = [", ".join(str(row[name]) for name in keys) for row in (batch[0], batch[-1])]

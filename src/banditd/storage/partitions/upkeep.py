@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, delete, exists, func, literal_
 from banditd.core.errors import ConfigurationError, StorageUnavailableError
 from banditd.core.ids import lowest_id
 from banditd.ports import PRUNED_CURSOR
-from banditd.storage import dialect
+from banditd.storage import dialect, driver_errors
 from banditd.storage.engine import Database
 from banditd.storage.partitions.layout import (
     ARRIVING,
@@ -187,7 +187,7 @@ class SqlPartitions:
         return await asyncio.to_thread(self._run, work)
 
     def _run(self, work: Callable[[Connection], T]) -> T:
-        with dialect.translated(), dialect.writing(self._database.engine).begin() as connection:
+        with driver_errors.translated(), dialect.writing(self._database.engine).begin() as connection:
             return work(connection)
 
 
