@@ -13,8 +13,8 @@ GATEWAY_VENV ?= .venv-gateway-bench
 CONFIG ?= config.yaml
 PORT   ?=
 ARGS   ?=
-# Processes of the tests; a file's tests stay together. One more than there are cores: some tests wait.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+# Processes of the tests; a file's tests stay together. Twice as many as there are cores, at most 4: many tests wait.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
 # A package index with CPU builds of torch, for machines without a GPU:  make test TORCH_INDEX=<url>
 TORCH_INDEX ?=
 # One thread per BLAS: the daemon's matrices are small, spinning threads only steal time from its event loop.

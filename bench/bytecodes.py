@@ -27,7 +27,7 @@ from banditd.daemon.serve import web_settings
 from banditd.settings import Settings
 from banditd.web.app import create_app
 from banditd.web.connection import Runner
-from bench.http import CONFIG, teach
+from bench.http import CONFIG, PROMISED, teach
 from bench.queries import text_bodies
 
 _CLIENT = {__file__, asyncio.streams.__file__}  # of the client, which runs here too
@@ -60,9 +60,9 @@ class Counting:
 
 
 @asynccontextmanager
-async def serving(folder: Path) -> AsyncIterator[str]:
+async def serving(folder: Path, extra: str = "") -> AsyncIterator[str]:
     """The daemon's application in this process; the URL that it answers."""
-    config = yaml.safe_load(CONFIG.format(access="true"))
+    config = yaml.safe_load(CONFIG.format(access="true") + extra)
     settings = Settings(**config, database={"url": f"sqlite:///{folder}/counted.db"}, server={"port": 0})
 
     @asynccontextmanager
@@ -83,11 +83,11 @@ async def serving(folder: Path) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-async def count(connections: int, counting: Counting) -> int:
+async def count(connections: int, counting: Counting, extra: str = "") -> int:
     """Send the same requests over so many connections, round by round; how many were counted."""
     bodies, warm = text_bodies(BODIES), max(4, BODIES // connections)
     with tempfile.TemporaryDirectory(prefix="banditd-bytecodes-") as folder:
-        async with serving(Path(folder)) as url:
+        async with serving(Path(folder), extra) as url:
             await teach(url, 50)
             host, port = url.removeprefix("http://").split(":")
             opened = [await asyncio.open_connection(host, int(port)) for _ in range(connections)]
@@ -111,11 +111,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.bytecodes", description=__doc__)
     parser.add_argument("connections", type=int)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--promise", action="store_true", help="under a promise")
     given = parser.parse_args()
     counting = Counting()
     threading.settrace(counting.trace)
     sys.settrace(counting.trace)
-    requests = uvloop.run(count(given.connections, counting))
+    requests = uvloop.run(count(given.connections, counting, PROMISED if given.promise else ""))
     sys.settrace(None)
     sums = {
         name: {where: sum(found.values()) / requests for where, found in kinds.items()}

@@ -33,6 +33,7 @@ policies:
       - {{arm: code-specialist, price: {{usd_per_mtok_in: 0.4, usd_per_mtok_out: 1.2}}}}
       - {{arm: large-reasoner, price: {{usd_per_mtok_in: 2.5, usd_per_mtok_out: 10}}}}
 """
+PROMISED = "    promise: {baseline: dearest, keep: 0.95}\n"  # to be put behind it
 
 
 @dataclass(frozen=True, slots=True)

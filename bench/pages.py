@@ -19,7 +19,8 @@ from bench.http import CONFIG, Server
 from bench.table import Row
 from bench.year import write_year
 
-TIMES: Final = 11
+TIMES: Final = 21
+SETTLE_S: Final = 6.0  # what a start does once, jobs among it, is no page
 PAGE_MS: Final = 300.0
 CONNECTIONS: Final = 6  # a browser's, of HTTP/1.1
 _FRAME: Final = ("/v1/policies", "/v1/arms", "/v1/promise")
@@ -100,6 +101,7 @@ def _measure_on(url: str, folder: Path, section: str, progress: Callable[[str], 
     process = start_daemon(database=url, config=config, log=folder / "pages.log")
     try:
         server = Server(wait_until_serving(process), process.pid)
+        time.sleep(SETTLE_S)
         progress("asking for the pages")
         return asyncio.run(ask_for_pages(server, section))
     finally:

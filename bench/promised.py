@@ -13,27 +13,26 @@ import numpy as np
 from banditd.bandit.policies.base import ArmPrior, PolicySettings
 from banditd.bandit.state import PolicyState
 from banditd.cli.process import start_daemon, stop_daemon, wait_until_serving
-from banditd.client import DaemonClient
 from banditd.deciding.promise import Misses, Promise
 from banditd.deciding.promise_window import WINDOW
 from banditd.encoders.static import SHIPPED_FOLDER, load_static_encoder
 from banditd.features.context import ContextBuilder
 from banditd.features.maps import load_feature_maps
 from banditd.ope.reference import RatedDecision
-from bench.http import CONFIG, Server, teach
-from bench.queries import texts
+from bench.http import CONFIG, PROMISED, Server, teach
+from bench.load import drive
+from bench.queries import text_bodies, texts
 from bench.table import Row
+from bench.threads import processor_s, split_s
 
 SECTION: Final = "A promise"
 ARMS: Final = 12
 TAUGHT: Final = 600
-PROMISED: Final = "    promise: {baseline: dearest, keep: 0.95}\n"
 
 
 def measure(folder: Path, *, quick: bool) -> list[Row]:
     solve_ms = _solve_ms(20 if quick else 100)
-    plain, promised = _choose(folder, rounds=3 if quick else 12, requests=100)
-    ratio = promised.cpu_ms / plain.cpu_ms
+    ratio, (plain_us, promised_us) = _choose(folder, rounds=4 if quick else 20)
     return [
         Row(
             section=SECTION,
@@ -49,7 +48,7 @@ def measure(folder: Path, *, quick: bool) -> list[Row]:
             value=ratio,
             unit="x",
             target=1.05,
-            note=f"processor time {promised.cpu_ms:.2f} ms against {plain.cpu_ms:.2f} ms",
+            note=f"processor time {promised_us:,.0f} us against {plain_us:,.0f} us",
         ),
     ]
 
@@ -79,32 +78,10 @@ def _solve_ms(times: int) -> float:
     return statistics.median(seen)
 
 
-class _Cost:
-    """Of routing at one daemon, over rounds."""
-
-    def __init__(self) -> None:
-        self._cpu_ms: list[float] = []
-        self._wall_ms: list[float] = []
-
-    @property
-    def cpu_ms(self) -> float:
-        return statistics.median(self._cpu_ms)
-
-    @property
-    def wall_ms(self) -> float:
-        return statistics.median(self._wall_ms)
-
-    async def add(self, server: Server, client: DaemonClient, queries: list[str]) -> None:
-        before_s = server.cpu_s()
-        for text in queries:
-            began = time.perf_counter()
-            await client.route({"input": text})
-            self._wall_ms.append(1e3 * (time.perf_counter() - began))
-        self._cpu_ms.append(1e3 * (server.cpu_s() - before_s) / len(queries))
-
-
-def _choose(folder: Path, *, rounds: int, requests: int) -> tuple[_Cost, _Cost]:
+def _choose(folder: Path, *, rounds: int) -> tuple[float, list[float]]:
+    """(processor time under a promise over that without, us a request of either), of short rounds in turn."""
     processes = []
+    bodies = text_bodies(500)
     try:
         for name, promise in (("plain", ""), ("promised", PROMISED)):
             config = folder / f"{name}.yaml"
@@ -112,18 +89,21 @@ def _choose(folder: Path, *, rounds: int, requests: int) -> tuple[_Cost, _Cost]:
             database = f"sqlite:///{folder}/{name}.db"
             processes.append(start_daemon(database=database, config=config, log=folder / f"{name}.log"))
         servers = [Server(wait_until_serving(process), process.pid) for process in processes]
-        return asyncio.run(_in_turn(servers, rounds, requests))
+        for server in servers:
+            asyncio.run(teach(server.url, 300))
+        seen: list[list[float]] = [[], []]
+        for turn in range(rounds):
+            for which in (0, 1) if turn % 2 else (1, 0):
+                seen[which].append(_processor_us(servers[which], bodies))
+        ratios = [promised / plain for plain, promised in zip(*seen, strict=True)]
+        return statistics.median(ratios), [statistics.median(one) for one in seen]
     finally:
         for process in processes:
             stop_daemon(process)
 
 
-async def _in_turn(servers: list[Server], rounds: int, requests: int) -> tuple[_Cost, _Cost]:
-    queries, costs = texts(requests, seed=5), (_Cost(), _Cost())
-    for server in servers:
-        await teach(server.url, 300)
-    for _ in range(rounds):
-        for server, cost in zip(servers, costs, strict=True):
-            async with DaemonClient(server.url, connections=1) as client:
-                await cost.add(server, client, queries)
-    return costs
+def _processor_us(server: Server, bodies: list[bytes]) -> float:
+    """Of a request, all threads, over one connection for a second."""
+    before = processor_s(server.pid)
+    load = drive(f"{server.url}/v1/route", bodies, connections=1, seconds=1)
+    return 1e6 * sum(split_s(server.pid, before).values()) / max(load.requests, 1)

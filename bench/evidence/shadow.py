@@ -25,7 +25,7 @@ import numpy as np  # noqa: E402 - after the threads are limited
 from banditd.core.shadow import MOST_SHADOWS  # noqa: E402
 from banditd.core.types import Query  # noqa: E402
 from banditd.daemon.open import Daemon, open_services  # noqa: E402
-from banditd.services.bundle import RewardInput  # noqa: E402
+from banditd.services.walks import RewardInput  # noqa: E402
 from banditd.settings import Settings  # noqa: E402
 from banditd.storage import migrate  # noqa: E402
 

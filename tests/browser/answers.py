@@ -28,7 +28,7 @@ from banditd.services.judging.comparison_state import comparison_state
 from banditd.services.judging.desk import judge_fields
 from banditd.services.judging.probe_state import ProbeStates
 from banditd.services.judging.trust import standing_of
-from banditd.services.releasing.words import shown, shown_event, shown_point
+from banditd.services.releasing.words import event_answer, point_answer, release_answer
 from banditd.services.reports.rows import iso_time
 from banditd.web.schemas.candidates import CandidatesAnswer
 from banditd.web.schemas.judging import JudgesAnswer
@@ -149,9 +149,9 @@ def release(now_us: int, *, drop: float) -> tuple[dict[str, Any], dict[str, Any]
             points.append(point_of(at, now))
     points.append(point_of(at, now_us))
     found = (
-        {"releases": [_timed(shown(at) | {"promises": []})]},
-        {"points": [_timed(shown_point(one)) for one in points]},
-        {"events": [_timed(shown_event(one)) for one in events]},
+        {"releases": [_timed(release_answer(at) | {"promises": []})]},
+        {"points": [_timed(point_answer(one)) for one in points]},
+        {"events": [_timed(event_answer(one)) for one in events]},
     )
     for model, answer in zip((ReleasesAnswer, ReleasePointsAnswer, ReleaseEventsAnswer), found, strict=True):
         model.model_validate(answer)

@@ -84,7 +84,7 @@ async def test_an_unknown_decision_is_none(storage):
 async def test_concurrent_appends_all_arrive_and_are_counted_once(storage, make):
     made = [make.decision(make.now_us + i, arm=("cheap", "dear")[i % 2]) for i in range(300)]
     await asyncio.gather(*(storage.decisions.append([one]) for one in made))
-    rows = [row async for row in storage.decisions.stream("default", batch_rows=64)]
+    rows = [row async for row in storage.whole_log.stream("default", batch_rows=64)]
     assert [row["decision_id"] for row in rows] == sorted(one.decision_id for one in made)
     totals = {row["arm"]: row for row in await storage.reports.arm_totals("default", None)}
     assert totals["cheap"]["decisions"] == totals["dear"]["decisions"] == 150
@@ -98,7 +98,7 @@ async def test_a_decision_that_cannot_be_stored_does_not_hurt_the_others_of_its_
         *(storage.decisions.append([one]) for one in [*good, twice]), return_exceptions=True
     )
     assert sum(isinstance(result, Exception) for result in results) == 1
-    rows = [row async for row in storage.decisions.stream(None)]
+    rows = [row async for row in storage.whole_log.stream(None)]
     assert len(rows) == 40
     totals = await storage.reports.totals()
     assert totals["decision"] == 40
@@ -221,10 +221,10 @@ async def test_no_reward_stays_held_when_rewards_and_activation_race(storage, op
 async def test_the_stream_carries_merged_reward_and_spend(storage, make):
     made = make.decision()
     await storage.decisions.append([made, make.decision(make.now_us + 1)._replace(policy="other")])
-    rows = [row async for row in storage.decisions.stream("default")]
+    rows = [row async for row in storage.whole_log.stream("default")]
     assert len(rows) == 1
     assert (rows[0]["reward"], rows[0]["spend_usd"], rows[0]["served_arm"]) == (None, None, None)
-    assert len([row async for row in storage.decisions.stream(None, batch_rows=1)]) == 2
+    assert len([row async for row in storage.whole_log.stream(None, batch_rows=1)]) == 2
 
 
 async def test_what_no_database_can_store_is_the_callers_fault_and_hurts_nobody_else(storage, make):

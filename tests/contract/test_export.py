@@ -49,10 +49,10 @@ async def _log(storage, make):
 async def test_both_formats_hold_every_row_of_the_log_alike(storage, make, tmp_path):
     made = await _log(storage, make)
     for name in ("log.jsonl", "log.parquet"):
-        assert await export.export_log(storage.decisions, tmp_path / name) == 5
+        assert await export.export_log(storage.whole_log, tmp_path / name) == 5
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     table = pyarrow.parquet.read_table(tmp_path / "log.parquet").to_pylist()
-    texts = {name for name, kind in storage.decisions.columns.items() if kind == "json"}
+    texts = {name for name, kind in storage.whole_log.columns.items() if kind == "json"}
     parsed = [
         {name: json.loads(value) if name in texts and value is not None else value for name, value in row.items()}
         for row in table
@@ -68,27 +68,27 @@ async def test_both_formats_hold_every_row_of_the_log_alike(storage, make, tmp_p
 
 
 async def test_parquet_knows_exactly_the_columns_of_the_log(storage, make, tmp_path):
-    await export.export_log(storage.decisions, tmp_path / "empty.parquet")
+    await export.export_log(storage.whole_log, tmp_path / "empty.parquet")
     empty = pyarrow.parquet.read_table(tmp_path / "empty.parquet")
     await _log(storage, make)
-    [row] = [row async for row in storage.decisions.stream("default", batch_rows=1)][:1]
+    [row] = [row async for row in storage.whole_log.stream("default", batch_rows=1)][:1]
     assert (empty.num_rows, set(empty.column_names)) == (0, set(row))
-    assert set(storage.decisions.columns) == set(row)
+    assert set(storage.whole_log.columns) == set(row)
 
 
 async def test_a_failed_export_leaves_what_was_there_and_nothing_else(storage, make, tmp_path):
     await _log(storage, make)
 
     class Broken:
-        columns = storage.decisions.columns
+        columns = storage.whole_log.columns
 
         async def stream(self, policy):
-            async for row in storage.decisions.stream(policy):
+            async for row in storage.whole_log.stream(policy):
                 yield row
                 if row["decision_id"] > seen[3]:
                     raise StorageUnavailableError("gone")
 
-    seen = [row["decision_id"] async for row in storage.decisions.stream(None)]
+    seen = [row["decision_id"] async for row in storage.whole_log.stream(None)]
     for name in ("log.jsonl", "log.parquet"):
         path = tmp_path / name
         for before in (None, b"the export of yesterday"):
@@ -105,16 +105,16 @@ async def test_a_link_keeps_pointing_to_what_was_exported(storage, make, tmp_pat
     await _log(storage, make)
     (tmp_path / "real.jsonl").touch()
     (tmp_path / "link.jsonl").symlink_to(tmp_path / "real.jsonl")
-    assert await export.export_log(storage.decisions, tmp_path / "link.jsonl") == 5
+    assert await export.export_log(storage.whole_log, tmp_path / "link.jsonl") == 5
     assert len((tmp_path / "real.jsonl").read_text(encoding="utf-8").splitlines()) == 5
 
 
 async def test_a_place_that_cannot_be_written_to_is_said(storage, tmp_path):
     for name in ("log.jsonl", "log.parquet"):
         with pytest.raises(ConfigurationError, match="cannot be written"):
-            await export.export_log(storage.decisions, tmp_path / "nowhere" / name)
+            await export.export_log(storage.whole_log, tmp_path / "nowhere" / name)
     with pytest.raises(ConfigurationError, match=r"name it \.jsonl or \.parquet"):
-        await export.export_log(storage.decisions, tmp_path / "log.csv")
+        await export.export_log(storage.whole_log, tmp_path / "log.csv")
 
 
 def test_a_column_without_a_type_is_not_left_out_in_silence(tmp_path):

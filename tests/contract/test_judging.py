@@ -12,9 +12,9 @@ from sqlalchemy import event, select
 
 from banditd.core.judging import AnswerToJudge, JudgeCost, JudgeRule, Refusal
 from banditd.core.types import RewardReceipt
-from banditd.services.bundle import RewardInput
 from banditd.services.judging.counting import VerdictRewards
 from banditd.services.judging.trust import TrustGate
+from banditd.services.walks import RewardInput
 from banditd.storage import judging as judging_sql
 from banditd.storage.schema import judge_task, judgement, reward_event
 

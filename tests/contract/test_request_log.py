@@ -106,7 +106,7 @@ async def test_exports_hold_what_is_joined(storage, make, tmp_path):
     first, second = await decided(storage, make, 2)
     await report(storage, second, regenerated_from=first, refusal=True, output_tokens=3, output_chars=9)
     for name in ("log.jsonl", "log.parquet"):
-        await export.export_log(storage.decisions, tmp_path / name)
+        await export.export_log(storage.whole_log, tmp_path / name)
     before, after = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert (before["regenerated"], before["refusal"], before["output_tokens"]) == (True, None, None)
     names = ("regenerated", "regenerated_from", "refusal", "output_tokens", "output_chars", "escalated_to")
@@ -177,5 +177,5 @@ async def test_a_task_and_the_step_before_are_kept_shown_and_exported(storage, m
         whole = await storage.decisions.get(decision_id)
         row = await joined(storage, decision_id)
         assert (whole["task_id"], whole["parent_decision_id"]) == (row.task_id, row.parent_decision_id) == told
-    exported = {one["decision_id"]: one async for one in storage.decisions.stream(None)}
+    exported = {one["decision_id"]: one async for one in storage.whole_log.stream(None)}
     assert {key: (one["task_id"], one["parent_decision_id"]) for key, one in exported.items()} == expected

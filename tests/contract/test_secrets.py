@@ -113,7 +113,7 @@ async def test_the_log_of_decisions_cannot_be_guessed_and_nothing_tells_the_secr
     assert hashlib.sha256(PROMPT.encode()).hexdigest() not in "".join(said.values())
     async with open_storage(database_url, writer_name="w") as storage:
         [row] = await stored(storage)
-        exported = [one async for one in storage.decisions.stream(None)]
+        exported = [one async for one in storage.whole_log.stream(None)]
     forms = (row.value.hex(), repr(bytes(row.value)), row.value.decode("latin-1"))
     for source, text in {**said, "export": repr(exported), "log": caplog.text}.items():
         assert not any(form in text for form in forms), source

@@ -157,7 +157,7 @@ async def test_attempts_are_charged_and_counted_for_their_own_arms(storage, make
         None,
         100,
     )
-    [row] = [row async for row in storage.decisions.stream("default")]
+    [row] = [row async for row in storage.whole_log.stream("default")]
     assert [one["retry_after_s"] for one in row["attempts"]] == [None, 3.0, None]
     [outcome] = await storage.recent.usage("default", "schema", 10, 5)
     assert (outcome.arm, outcome.output_tokens, outcome.latency_ms) == ("dear", 1000, 100.0)

@@ -15,10 +15,10 @@ from banditd.core.errors import ConflictError
 from banditd.core.types import Query
 from banditd.daemon.open import Daemon, open_services
 from banditd.daemon.workbench import SystemClock, open_workbench
-from banditd.services.bundle import RewardInput
 from banditd.services.learning.lease import LEASE
 from banditd.services.learning.progress import Progress
 from banditd.services.learning.rebuild import RebuildReport, rebuild
+from banditd.services.walks import RewardInput
 from banditd.settings import Settings
 from banditd.storage import Storage, open_storage
 from banditd.storage.leases import SqlLeaseStore

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from banditd.bandit import ArmPrior, PolicySettings, PolicyState
+from banditd.bandit.policies.base import ArmPrior, PolicySettings
+from banditd.bandit.state import PolicyState
 from banditd.core.types import Arm, Context, FeatureGroup, FeatureSchema, FloatArray, Price, Query
 from banditd.deciding.decide import Case, Situation, decide
 from banditd.deciding.keeper import Keeper, PromiseRule

@@ -17,7 +17,7 @@ from banditd.core.types import Arm, Decision, FloatArray
 from banditd.daemon.open import Daemon
 from banditd.services.anchoring import keeping
 from banditd.services.anchoring.keeping import AnchorKeeping
-from banditd.services.bundle import RewardInput
+from banditd.services.walks import RewardInput
 from banditd.storage.schema import release_unit
 
 LARGE: dict[str, Any] = {"kind": "fixed", "options": {"arm": "large"}, "exploration_floor": 0.0}

@@ -6,8 +6,8 @@ import pytest
 from tests.walks.conftest import OpenDaemon
 from tests.walks.test_evaluation_walk import POLICY, WORTH, live
 
-from banditd.services.bundle import RewardInput
 from banditd.services.candidates.knowledge import Knowledge
+from banditd.services.walks import RewardInput
 
 
 async def test_the_walk_begins_before_the_first_reward_and_ends_with_what_is_known_now(

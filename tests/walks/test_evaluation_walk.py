@@ -13,8 +13,8 @@ from tests.walks.conftest import ARMS, OpenDaemon, ShiftedClock
 from banditd.core.errors import ConflictError, InvalidInputError, NotFoundError
 from banditd.core.types import Decision, Query
 from banditd.daemon.open import Daemon
-from banditd.services.bundle import RewardInput
 from banditd.services.candidates.evaluating import EvaluationService
+from banditd.services.walks import RewardInput
 
 # Much is tried, so that the log knows of every arm.
 POLICY = {"exploration_floor": 0.4, "cost_weight": 0.1, "session_sticky": True}

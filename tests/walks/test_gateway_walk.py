@@ -18,11 +18,11 @@ from banditd.core.errors import StorageUnavailableError
 from banditd.core.types import Decision, Query
 from banditd.daemon.open import Daemon
 from banditd.ports.upstreams import UpstreamError
-from banditd.services.bundle import RewardInput
 from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.exchange import Exchange
 from banditd.services.gateway.gateway import Gateway
 from banditd.services.turns import Ahead
+from banditd.services.walks import RewardInput
 
 PRICE = {"usd_per_mtok_in": 1000.0, "usd_per_mtok_out": 2000.0}
 ARMS = [{"arm": "nowhere", "upstream": "dead", "price": PRICE}, {"arm": "echo", "upstream": "echo", "price": PRICE}]

@@ -9,8 +9,8 @@ from tests.walks.conftest import OpenDaemon
 
 from banditd.core.types import Arm, Decision, Price, Query, UsageReport
 from banditd.daemon.open import Daemon
-from banditd.services.bundle import RewardInput
 from banditd.services.learning.rebuild import rebuild
+from banditd.services.walks import RewardInput
 
 NEW = Arm(policy="default", arm="small", upstream_model="maker/another", price=Price(0.1, 0.4))
 

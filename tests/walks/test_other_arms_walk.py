@@ -151,7 +151,7 @@ async def test_it_teaches_its_arm_and_is_in_no_statistic(daemon: Daemon, databas
     assert (state.arm_changes.to_dict(), state.folded) == (changes, rewarded)
     row: Any = await daemon.storage.decisions.get(ids[0])
     assert [(event["arm"], event["reward"]) for event in row["rewards"]] == [(None, 0.5), ("large", 1.0)]
-    for row in [batch async for batch in daemon.storage.decisions.stream("default")]:
+    for row in [batch async for batch in daemon.storage.whole_log.stream("default")]:
         assert row["arm_rewards"] == [{"arm": "large", "reward": 1.0, "weight": 1.0}]
     await integrity(daemon)
     assert (await refolded(daemon)).agrees

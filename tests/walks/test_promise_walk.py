@@ -13,7 +13,7 @@ from tests.walks.conftest import OpenDaemon
 from banditd.core.errors import InvalidInputError, NotFoundError
 from banditd.core.types import Decision, Price, Query
 from banditd.daemon.open import Daemon
-from banditd.services.bundle import RewardInput
+from banditd.services.walks import RewardInput
 
 PROMISE = {"promise": {"baseline": "dearest", "keep": 0.95}}
 # What the arms earn: the dearest of them nothing more than the cheap one.

@@ -16,7 +16,7 @@ from banditd.core.errors import BanditdError, ConfigurationError, ConflictError,
 from banditd.core.recipes import Recipe
 from banditd.core.types import Arm, Price, Query, UsageReport
 from banditd.daemon.open import Daemon
-from banditd.services.bundle import RewardInput
+from banditd.services.walks import RewardInput
 from banditd.settings import Settings
 
 MODELS: list[dict[str, Any]] = [

@@ -14,7 +14,7 @@ from banditd.core.errors import ConflictError, InvalidInputError, NotFoundError
 from banditd.core.release import Guardrail, Metric, ReleaseTerms
 from banditd.core.types import Decision, Query, UsageReport
 from banditd.daemon.open import Daemon
-from banditd.services.bundle import RewardInput
+from banditd.services.walks import RewardInput
 
 DEAR: dict[str, Any] = {"kind": "fixed", "options": {"arm": "large"}, "exploration_floor": 0.0}
 CHEAP = {"kind": "fixed", "options": {"arm": "small"}}

@@ -266,7 +266,7 @@ async def test_a_damaged_decision_is_named_by_every_check(
         assert not report.agrees
         told: list[str] = []
         count = await export_log(
-            bench.storage.decisions, tmp_path / "log.jsonl", damaged=lambda decision_id, _: told.append(decision_id)
+            bench.storage.whole_log, tmp_path / "log.jsonl", damaged=lambda decision_id, _: told.append(decision_id)
         )
         assert (count, told) == (len(filled.ids) - 1, [harmed])
         with pytest.raises(InvariantError, match=harmed):

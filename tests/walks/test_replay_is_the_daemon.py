@@ -12,7 +12,7 @@ from banditd.core.types import Query
 from banditd.daemon.open import Daemon
 from banditd.replay.decider import InProcessDecider, Row, Terms
 from banditd.replay.prices import Tariff
-from banditd.services.bundle import RewardInput
+from banditd.services.walks import RewardInput
 
 COST_USD = np.array([1e-4, 4e-4, 3e-3])
 ARMS = [

@@ -13,10 +13,10 @@ from tests.walks.conftest import OpenDaemon, leads
 from banditd.core.errors import BanditdError, ConflictError, GoneError, NotFoundError
 from banditd.core.types import Decision, Query, RewardReceipt, UsageReport
 from banditd.daemon.open import Daemon
-from banditd.services.bundle import RewardInput
 from banditd.services.learning.changes import evidence_of_changes
 from banditd.services.learning.rebuild import RebuildReport, rebuild
 from banditd.services.reports.savings import fixed_arm_sums
+from banditd.services.walks import RewardInput
 
 
 async def route(daemon: Daemon, **query: object) -> str:

@@ -26,12 +26,12 @@ from banditd.daemon.candidates import make_shadowing
 from banditd.daemon.open import Daemon
 from banditd.daemon.workbench import open_workbench
 from banditd.ope.difference import FIELDS
-from banditd.services.bundle import RewardInput
 from banditd.services.candidates.course import Course
 from banditd.services.candidates.shadow_batch import _terms
 from banditd.services.candidates.shadow_words import walked_of
 from banditd.services.candidates.walk import LogWalk
 from banditd.services.learning.rebuild import rebuild
+from banditd.services.walks import RewardInput
 from banditd.storage.schema import contribution, reward_event, shadow_decision
 
 

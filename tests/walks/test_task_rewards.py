@@ -18,7 +18,7 @@ from banditd.core.origins import Origin
 from banditd.core.rewards import TaskName, TaskReceipt
 from banditd.core.types import Decision, Query, UsageReport
 from banditd.daemon.open import Daemon, open_services
-from banditd.services.bundle import RewardInput
+from banditd.services.walks import RewardInput
 from banditd.web.app import WebSettings, create_app
 
 

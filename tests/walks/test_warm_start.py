@@ -11,7 +11,10 @@ import pytest
 from tests.walks.conftest import OpenDaemon
 from tests.walks.test_reward_walk import refolded, reward, route
 
-from banditd.bandit import ArmPrior, ArmSums, PolicySettings, PolicyState, Prior
+from banditd.bandit.policies.base import ArmPrior, PolicySettings
+from banditd.bandit.posterior.prior import Prior
+from banditd.bandit.posterior.statistics import ArmSums
+from banditd.bandit.state import PolicyState
 from banditd.core.errors import ConfigurationError, NotFoundError
 from banditd.core.types import FloatArray
 from banditd.daemon.open import Daemon

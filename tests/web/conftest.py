@@ -20,7 +20,9 @@ from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, ArmUsage, Context, Decision, Query, RewardReceipt, UsageReport
 from banditd.obs.metrics import Metrics
 from banditd.ports.tags import TagValue
-from banditd.services.bundle import ArmView, RewardInput, Services, UsageReceipt
+from banditd.services.arms import ArmView
+from banditd.services.bundle import Services
+from banditd.services.walks import RewardInput, UsageReceipt
 from banditd.web.app import WebSettings, create_app
 
 Client = TestClient[web.Request, web.Application]

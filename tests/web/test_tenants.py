@@ -77,7 +77,7 @@ async def test_an_abandoned_decision_gives_its_estimate_back_once(site: Site) ->
     _, whole = await site.call("boss", "GET", f"/v1/decisions/{decision_id}")
     assert whole["abandoned_at"] is not None
     storage = site.daemons[0].storage
-    assert [row["abandoned_at_us"] is not None async for row in storage.decisions.stream(None)] == [True]
+    assert [row["abandoned_at_us"] is not None async for row in storage.whole_log.stream(None)] == [True]
 
 
 async def test_what_is_abandoned_takes_nothing_more_and_gets_no_default(site: Site) -> None:

@@ -11,7 +11,14 @@ from urllib.parse import quote
 import click
 
 from banditd.cli.apply_switches import apply_switches, switch_differences
-from banditd.cli.options import DEFAULT_CONFIG, daemon_options, json_option, read_settings, with_daemon
+from banditd.cli.options import (
+    DEFAULT_CONFIG,
+    daemon_options,
+    json_option,
+    read_settings,
+    with_daemon,
+    wrong_usage_exits,
+)
 from banditd.cli.show import cell, echo_json, print_table
 from banditd.core.errors import BanditdError
 
@@ -25,21 +32,7 @@ EXIT_FAILED: Final = 1
 _REFUSED_FOR_NOW: Final = frozenset({409, 422})
 
 
-class _WrongUsage(click.UsageError):
-    exit_code = EXIT_FAILED
-
-
-class _ExitsWithOne(click.Command):
-    """2 says that differences remain, so wrong usage is 1 here."""
-
-    def make_context(self, *args: Any, **more: Any) -> click.Context:
-        try:
-            return super().make_context(*args, **more)
-        except click.UsageError as error:
-            raise _WrongUsage(error.format_message(), error.ctx) from error
-
-
-@click.command("apply", cls=_ExitsWithOne)
+@click.command("apply", cls=wrong_usage_exits(EXIT_FAILED))  # 2 says that differences remain
 @click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
 @daemon_options
 @click.option("--yes", is_flag=True, help="Apply the differences; without it they are only shown.")

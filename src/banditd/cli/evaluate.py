@@ -13,7 +13,7 @@ from xml.sax.saxutils import quoteattr
 
 import click
 
-from banditd.cli.options import daemon_options, json_option, policy_option, with_daemon
+from banditd.cli.options import daemon_options, json_option, policy_option, with_daemon, wrong_usage_exits
 from banditd.cli.show import echo_json, print_table, progress_bar
 from banditd.core.errors import BanditdError
 
@@ -26,21 +26,7 @@ _POLL_S: Final = 0.2
 _RUNNING: Final = "running"
 
 
-class _WrongUsage(click.UsageError):
-    exit_code = EXIT_ERROR
-
-
-class _ExitsWithThree(click.Command):
-    """1 and 2 are findings, so wrong usage is 3 here."""
-
-    def make_context(self, *args: Any, **more: Any) -> click.Context:
-        try:
-            return super().make_context(*args, **more)
-        except click.UsageError as error:
-            raise _WrongUsage(error.format_message(), error.ctx) from error
-
-
-@click.command("evaluate", cls=_ExitsWithThree)
+@click.command("evaluate", cls=wrong_usage_exits(EXIT_ERROR))  # 1 and 2 are findings
 @click.argument("name")
 @daemon_options
 @policy_option
@@ -91,7 +77,7 @@ def evaluate(
     body = {"policy": policy, "candidate": name} | {key: value for key, value in given.items() if value is not None}
     if cases is not None:
         if given["method"] == "shadow":
-            raise _WrongUsage("--cases are decided by themselves; leave out --method shadow")
+            raise click.UsageError("--cases are decided by themselves; leave out --method shadow")
         body |= {"method": "cases", "cases": read_cases(cases)}
         del body["interval"]
     try:
@@ -151,7 +137,7 @@ def read_cases(path: Path) -> list[dict[str, Any]]:
                 case = json.loads(line)
                 found.append({"input": case.get("input") or case["prompt"], "scores": case["scores"]})
             except (AttributeError, KeyError, TypeError, ValueError):
-                raise _WrongUsage(
+                raise click.UsageError(
                     f'line {number} of {path} is no case; one is {{"input": "...", "scores": {{"small": 0.5, ...}}}}'
                 ) from None
     return found

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -67,6 +68,31 @@ def with_daemon(
             return await work(client)
 
     return asyncio.run(run())
+
+
+def wrong_usage_exits(code: int) -> type[click.Command]:
+    """A command that ends with that code when it is used wrongly: click's own code is one of its findings."""
+
+    class WrongUsage(click.UsageError):
+        exit_code = code
+
+    class Exits(click.Command):
+        def make_context(self, *args: Any, **more: Any) -> click.Context:
+            with with_code():
+                return super().make_context(*args, **more)
+
+        def invoke(self, ctx: click.Context) -> Any:
+            with with_code():
+                return super().invoke(ctx)
+
+    @contextmanager
+    def with_code() -> Iterator[None]:
+        try:
+            yield
+        except click.UsageError as error:
+            raise WrongUsage(error.format_message(), error.ctx) from error
+
+    return Exits
 
 
 def pair_of(text: str, option: str) -> tuple[str, str]:

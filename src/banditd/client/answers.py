@@ -57,8 +57,18 @@ class Decision:
         )
 
 
+class _Receipt:
+    """An answer whose fields are those of its JSON; those that an older daemon does not send keep their defaults."""
+
+    __slots__: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, answer: Mapping[str, Json]) -> Self:
+        return cls(**{name: answer[name] for name in cls.__slots__ if name in answer})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RewardReceipt:
+class RewardReceipt(_Receipt):
     """What became of a reward. ``status``: recorded (will be learned), held or logged. ``reward``: in [0, 1].
 
     arm : the one that it is a reward of where another served; None: it is the decision's own.
@@ -73,22 +83,9 @@ class RewardReceipt:
     late: bool
     arm: str | None = None
 
-    @classmethod
-    def from_json(cls, answer: Mapping[str, Json]) -> Self:
-        return cls(
-            reward_id=answer["reward_id"],
-            decision_id=answer["decision_id"],
-            status=answer["status"],
-            duplicate=answer["duplicate"],
-            revision=answer["revision"],
-            reward=answer["reward"],
-            late=answer["late"],
-            arm=answer.get("arm"),
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaskReceipt:
+class TaskReceipt(_Receipt):
     """What became of a reward of a task.
 
     decisions : of the task. recorded : how many of them learn it. outweighed : how many have a reward of their own,
@@ -105,13 +102,9 @@ class TaskReceipt:
     reward: float | None
     duplicate: bool
 
-    @classmethod
-    def from_json(cls, answer: Mapping[str, Json]) -> Self:
-        return cls(**{name: answer[name] for name in cls.__slots__})
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UsageReceipt:
+class UsageReceipt(_Receipt):
     """What became of a usage report. ``cost_usd``: None while neither dollars nor tokens of the answer are known.
 
     revision : 0 for a decision's first report, then one more for every one that told something new.
@@ -121,15 +114,6 @@ class UsageReceipt:
     duplicate: bool
     cost_usd: float | None
     revision: int = 0
-
-    @classmethod
-    def from_json(cls, answer: Mapping[str, Json]) -> Self:
-        return cls(
-            decision_id=answer["decision_id"],
-            duplicate=answer["duplicate"],
-            cost_usd=answer["cost_usd"],
-            revision=answer.get("revision", 0),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -35,11 +34,6 @@ class Candidating:
 
     candidates: CandidateService
     evaluations: EvaluationService
-
-    @property
-    def offered(self) -> dict[str, Any]:
-        """Both, by their names in the bundle of services."""
-        return {"candidates": self.candidates, "evaluations": self.evaluations}
 
     @property
     def job(self) -> Job:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from banditd.core.golden import GoldenRule
 from banditd.daemon.golden import golden_rules
@@ -40,11 +40,6 @@ class Drifting:
             yield
         finally:
             await self.anchors.stop()
-
-    @property
-    def offered(self) -> dict[str, Any]:
-        """By their names in the bundle of services."""
-        return {"drift": self.reports, "anchors": self.anchors}
 
     @property
     def job(self) -> Job:

@@ -11,12 +11,12 @@ from banditd.obs.metrics import Metrics
 from banditd.ports import Clock
 from banditd.ports.follow_ups import FollowUpReader
 from banditd.services.breakers import Breakers
-from banditd.services.bundle import Routing
 from banditd.services.gateway.call import GatewayRules
 from banditd.services.gateway.gateway import ELSEWHERE_WAITS_S, Gateway
 from banditd.services.gateway.regenerations import Regenerations
 from banditd.services.learning.rewards import RewardService
 from banditd.services.policy import PolicyRuntime
+from banditd.services.walks import Routing
 from banditd.settings import Settings
 from banditd.upstreams.pool import open_upstreams
 

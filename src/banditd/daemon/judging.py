@@ -15,7 +15,7 @@ from banditd.obs.metrics import Metrics
 from banditd.services.breakers import Breakers
 from banditd.services.gateway.gateway import Gateway
 from banditd.services.judging.comparing import Comparing, ComparisonWorker
-from banditd.services.judging.counting import TakesRewards, VerdictRewards
+from banditd.services.judging.counting import VerdictRewards
 from banditd.services.judging.desk import JudgeDesk
 from banditd.services.judging.golden import GoldenWorker, Leased
 from banditd.services.judging.probe_sampling import Listeners, ProbeSampling, WantedAnswers
@@ -25,6 +25,7 @@ from banditd.services.judging.service import JudgingService
 from banditd.services.judging.stores import Stores
 from banditd.services.judging.trust import TrustGate
 from banditd.services.judging.worker import JudgeWorker
+from banditd.services.walks import Rewards
 from banditd.settings import Settings
 from banditd.settings.judges import JudgeSettings
 
@@ -39,7 +40,7 @@ async def open_judging(
     settings: Settings,
     bench: Workbench,
     gateway: Gateway | None,
-    rewards: TakesRewards,
+    rewards: Rewards,
     breakers: Mapping[str, Breakers],
     baseline: Callable[[str], str | None],
     metrics: Metrics,

@@ -13,7 +13,7 @@ import numpy as np
 
 from banditd import __version__
 from banditd.daemon.background import make_gauges, make_jobs
-from banditd.daemon.candidates import make_candidates, make_shadowing
+from banditd.daemon.candidates import Candidating, make_candidates, make_shadowing
 from banditd.daemon.classifying import classifying
 from banditd.daemon.differences import compare_with_files
 from banditd.daemon.drifting import Drifting, make_drifting
@@ -21,7 +21,7 @@ from banditd.daemon.gateway import open_gateway, reference_waits_s
 from banditd.daemon.judging import judge_rules, open_judging
 from banditd.daemon.names import deadlines_of
 from banditd.daemon.promising import Promising, make_promising
-from banditd.daemon.releasing import make_releasing
+from banditd.daemon.releasing import Releasing, make_releasing
 from banditd.daemon.reports import make_ability_reports, make_reports, make_tag_reports
 from banditd.daemon.runtimes import report_unused_priors
 from banditd.daemon.workbench import Workbench, open_workbench
@@ -38,7 +38,6 @@ from banditd.services.decider import TurnDecider
 from banditd.services.feedback import FeedbackService
 from banditd.services.gateway.gateway import Gateway
 from banditd.services.input_hash import InputHash, InputRecord
-from banditd.services.judging.desk import JudgeDesk
 from banditd.services.learning.learner import Learner, Pacing
 from banditd.services.learning.lease import LearnerLease
 from banditd.services.learning.rewards import RewardService
@@ -46,15 +45,12 @@ from banditd.services.money.budgets import BudgetBook
 from banditd.services.money.corrections import BudgetCorrections
 from banditd.services.policy import PolicyRuntime
 from banditd.services.promising.keeping import PromiseService
-from banditd.services.promising.reports import PromiseReports
 from banditd.services.releasing.keeping import ReleaseKeeping
-from banditd.services.reports.abilities import AbilityReports
 from banditd.services.reports.budgets import BudgetReports
 from banditd.services.reports.dashboard import DashboardReads
 from banditd.services.reports.health import HealthService
 from banditd.services.reports.onboarding import OnboardingReports
 from banditd.services.reports.reports import ReportService
-from banditd.services.reports.tags import TagReports
 from banditd.services.routing import RoutingService
 from banditd.services.traced import TracedRewards, TracedRouting, traced_ports
 from banditd.services.upkeep.budgets import BudgetUpkeep
@@ -98,35 +94,36 @@ async def open_services(
         drifting = make_drifting(settings, bench, learner, metrics)
         releasing = make_releasing(bench, learner, candidating.candidates, promising, judge_rules(settings), metrics)
         books = releasing.with_books(bench.runtimes, budgets, promising.books, drifting.books)
-        services = _make_services(settings, replace(bench, tracing=tracing), learner, books, promising, metrics)
+        breakers = {name: book.guard.breakers for name, book in books.items()}
+        rewards = _make_rewards(settings, bench, learner, breakers, metrics)
+        traced = replace(bench, tracing=tracing)
+        services = _make_services(settings, traced, learner, books, rewards, promising, metrics)
+        services = _with_proving(services, candidating, releasing, drifting)
         services.arms.disabled = releasing.keeping.arm_disabled
         for name, runtime in bench.runtimes.items():
             await services.arms.seed(name, runtime.config.seed_arms)
         prices = await compare_with_files(settings, bench.runtimes, bench.storage, services.arms, bench.clock)
         budget_upkeep = BudgetUpkeep(books=budgets, clock=bench.clock)
         gauges = make_gauges(bench, budgets, services.reports, metrics)
-        made = make_jobs(settings.jobs, bench, learner, services.rewards, prices, budget_upkeep, gauges, metrics)
+        made = make_jobs(settings.jobs, bench, learner, rewards, prices, budget_upkeep, gauges, metrics)
         jobs = _scheduler(bench, [*made, candidating.job, drifting.job], metrics)
-        await learner.start()
-        report_unused_priors(bench.runtimes)
-        stack.push_async_callback(learner.stop)
-        await promising.keeping.start()
-        stack.push_async_callback(promising.keeping.stop)
+        await stack.enter_async_context(_learning(bench, learner, promising))
         await stack.enter_async_context(releasing.running())
         await stack.enter_async_context(drifting.running(releasing.keeping))
         stack.push_async_callback(budget_upkeep.end)
         stack.push_async_callback(jobs.close)
         stack.push_async_callback(candidating.evaluations.stop)
-        offered = _offered(services, bench, tracing)
-        calls = _gateway(settings, bench, services, offered, metrics)
+        calls = _gateway(settings, bench, services, rewards, breakers, metrics)
         gateway = await stack.enter_async_context(calls)
         await stack.enter_async_context(classifying(settings, bench, gateway, metrics))
-        judges = await stack.enter_async_context(_judging(settings, bench, services, gateway, drifting, metrics))
-        proving = {"releases": releasing.service, **drifting.offered, **candidating.offered}
+        judging = open_judging(
+            settings, bench, gateway, rewards, breakers, promising.reports.baseline, metrics, drifting.golden
+        )
+        judges = await stack.enter_async_context(judging)
         if start_jobs:
             jobs.start()
         yield Daemon(
-            services=replace(offered, gateway=gateway, judges=judges, **proving),
+            services=replace(services, gateway=gateway, judges=judges),
             metrics=metrics,
             learner=learner,
             jobs=jobs,
@@ -136,6 +133,33 @@ async def open_services(
             promises=promising.keeping,
             releases=releasing.keeping,
         )
+
+
+@asynccontextmanager
+async def _learning(bench: Workbench, learner: Learner, promising: Promising) -> AsyncIterator[None]:
+    """Every runtime has a snapshot from the start of this on, and every promise is kept."""
+    await learner.start()
+    try:
+        report_unused_priors(bench.runtimes)
+        await promising.keeping.start()
+        try:
+            yield
+        finally:
+            await promising.keeping.stop()
+    finally:
+        await learner.stop()
+
+
+def _with_proving(services: Services, candidating: Candidating, releasing: Releasing, drifting: Drifting) -> Services:
+    """With what proves a change before, during and after it is made."""
+    return replace(
+        services,
+        candidates=candidating.candidates,
+        evaluations=candidating.evaluations,
+        releases=releasing.service,
+        drift=drifting.reports,
+        anchors=drifting.anchors,
+    )
 
 
 def _scheduler(bench: Workbench, jobs: list[Job], metrics: Metrics) -> JobScheduler:
@@ -149,70 +173,23 @@ def _scheduler(bench: Workbench, jobs: list[Job], metrics: Metrics) -> JobSchedu
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Made:
-    """The services as their own classes: the wiring needs more of them than a request does."""
-
-    routing: RoutingService
-    rewards: RewardService
-    arms: ArmService
-    reports: ReportService
-    tags: TagReports
-    budgets: BudgetReports
-    corrections: BudgetCorrections
-    dashboard: DashboardReads
-    abilities: AbilityReports
-    health: HealthService
-    breakers: Mapping[str, Breakers]
-    promises: PromiseReports
-
-
-def _offered(made: _Made, bench: Workbench, tracing: Tracing | None) -> Services:
-    """What requests may call; with ``tracing`` both walks write spans."""
-    rewards = made.rewards if tracing is None else TracedRewards(made.rewards, tracing)
-    return Services(
-        routing=made.routing if tracing is None else TracedRouting(made.routing, tracing),
-        rewards=rewards,
-        conversations=ConversationNames(bench.secrets),
-        feedback=FeedbackService(
-            secrets=bench.secrets,
-            decisions=bench.storage.decisions,
-            rewards=rewards,
-            runtimes=bench.runtimes,
-            clock=bench.clock,
-        ),
-        arms=made.arms,
-        reports=made.reports,
-        tags=made.tags,
-        budgets=made.budgets,
-        corrections=made.corrections,
-        dashboard=made.dashboard,
-        abilities=made.abilities,
-        health=made.health,
-        promises=made.promises,
-    )
-
-
 def _gateway(
-    settings: Settings, bench: Workbench, made: _Made, offered: Services, metrics: Metrics
+    settings: Settings,
+    bench: Workbench,
+    services: Services,
+    rewards: RewardService,
+    breakers: Mapping[str, Breakers],
+    metrics: Metrics,
 ) -> AbstractAsyncContextManager[Gateway | None]:
     return open_gateway(
         settings,
-        routing=offered.routing,
-        rewards=made.rewards,
+        routing=services.routing,
+        rewards=rewards,
         runtimes=bench.runtimes,
-        breakers=made.breakers,
+        breakers=breakers,
         clock=bench.clock,
         metrics=metrics,
         follow_ups=bench.storage.follow_ups,
-    )
-
-
-def _judging(
-    settings: Settings, bench: Workbench, made: _Made, gateway: Gateway | None, drifting: Drifting, metrics: Metrics
-) -> AbstractAsyncContextManager[JudgeDesk]:
-    return open_judging(
-        settings, bench, gateway, made.rewards, made.breakers, made.promises.baseline, metrics, drifting.golden
     )
 
 
@@ -230,47 +207,61 @@ def _make_learner(settings: Settings, bench: Workbench, counting: Shadowing, met
     )
 
 
+def _make_rewards(
+    settings: Settings, bench: Workbench, learner: Learner, breakers: Mapping[str, Breakers], metrics: Metrics
+) -> RewardService:
+    return RewardService(
+        runtimes=bench.runtimes,
+        breakers=breakers,
+        rewards=bench.storage.rewards,
+        decisions=bench.storage.decisions,
+        clock=bench.clock,
+        metrics=metrics,
+        wake_learner=learner.wake,
+        reference_waits_s=reference_waits_s(settings),
+    )
+
+
 def _make_services(
     settings: Settings,
     bench: Workbench,
     learner: Learner,
     books: Mapping[str, PolicyBooks],
+    rewards: RewardService,
     promising: Promising,
     metrics: Metrics,
-) -> _Made:
-    runtimes, storage, clock = bench.runtimes, bench.storage, bench.clock
-    encoder, decisions = traced_ports(bench.encoder, storage.decisions, bench.tracing)
-    breakers = {name: book.guard.breakers for name, book in books.items()}
+) -> Services:
+    """What requests may call, but for what runs beside them; where the bench traces, both walks write spans."""
+    runtimes, storage, clock, tracing = bench.runtimes, bench.storage, bench.clock, bench.tracing
+    encoder, decisions = traced_ports(bench.encoder, storage.decisions, tracing)
     budgets = {name: book.budget for name, book in books.items()}
-    reports = make_reports(bench.storage, runtimes, promising.reports, clock)
+    reports = make_reports(storage, runtimes, promising.reports, clock)
     tags = make_tag_reports(storage, runtimes, reports, clock)
-    return _Made(
-        breakers=breakers,
-        promises=promising.reports,
-        routing=RoutingService(
-            runtimes=runtimes,
-            decider=_make_decider(settings, bench, books, metrics),
-            books=books,
-            encoder=encoder,
-            decisions=decisions,
-            clock=clock,
-            metrics=metrics,
-            alone=bench.tracing is not None,
-        ),
-        rewards=RewardService(
-            runtimes=runtimes,
-            breakers=breakers,
-            rewards=storage.rewards,
+    routing = RoutingService(
+        runtimes=runtimes,
+        decider=_make_decider(settings, bench, books, metrics),
+        books=books,
+        encoder=encoder,
+        decisions=decisions,
+        clock=clock,
+        metrics=metrics,
+        alone=tracing is not None,
+    )
+    rewarding = rewards if tracing is None else TracedRewards(rewards, tracing)
+    return Services(
+        routing=routing if tracing is None else TracedRouting(routing, tracing),
+        rewards=rewarding,
+        conversations=ConversationNames(bench.secrets),
+        feedback=FeedbackService(
+            secrets=bench.secrets,
             decisions=storage.decisions,
+            rewards=rewarding,
+            runtimes=runtimes,
             clock=clock,
-            metrics=metrics,
-            wake_learner=learner.wake,
-            reference_waits_s=reference_waits_s(settings),
         ),
         arms=_make_arm_service(bench, learner, budgets, reports, tuple(settings.upstreams)),
         reports=reports,
         tags=tags,
-        abilities=make_ability_reports(storage, reports, tags),
         budgets=BudgetReports(books=budgets, store=storage.budgets, clock=clock),
         corrections=BudgetCorrections(books=budgets, store=storage.budgets, clock=clock),
         dashboard=DashboardReads(
@@ -281,7 +272,9 @@ def _make_services(
             reports=storage.reports,
             clock=clock,
         ),
+        abilities=make_ability_reports(storage, reports, tags),
         health=_make_health(bench, learner, metrics),
+        promises=promising.reports,
     )
 
 

@@ -49,6 +49,8 @@ class PromiseRule:
 
     def keep_of(self, tags: Mapping[str, str]) -> float:
         """What is kept for a query with these tags: the highest of those that its tags ask for."""
+        if not self.keep_by_tag:
+            return self.keep
         wanted = [self.keep_by_tag[name].get(value) for name, value in tags.items() if name in self.keep_by_tag]
         return max((keep for keep in wanted if keep is not None), default=self.keep)
 
@@ -67,6 +69,7 @@ class Keeper:
         self._rated = self._decisions = 0  # of so many decisions so many are rated
         self._judged_share: float | None = None  # of a judge: that of the keeper which it judges for
         self._precise = False
+        self._pledged: tuple[tuple[object, ...], Pledge] | None = None  # what it was made of, and what was pledged
 
     @property
     def terms(self) -> Terms:
@@ -86,8 +89,13 @@ class Keeper:
 
     def pledge(self) -> Pledge:
         """What is asked of the next decision."""
-        share = blended_share(self.terms, self.reference_share)
-        return Pledge(self.baseline, self.terms.price_per_usd, share, self.rule.keep, self.terms.state)
+        terms, rule = self.promise.terms, self.rule
+        made_of = terms, rule, self.baseline, self._precise
+        if self._pledged is None or self._pledged[0] != made_of:
+            share = blended_share(terms, self.reference_share)
+            pledge = Pledge(self.baseline, terms.price_per_usd, share, rule.keep, terms.state)
+            self._pledged = made_of, pledge
+        return self._pledged[1]
 
     def observe(
         self,

@@ -33,31 +33,38 @@ class Pledge:
 
 
 def without_dearer(pledges: Sequence[Pledge | None], eligible: BoolArray, cost_usd: FloatArray) -> BoolArray:
-    """The eligible arms that a promise can want: none that costs more than its baseline, where that may answer."""
-    kept = eligible
-    for row, pledge in enumerate(pledges):
-        if pledge is None or not eligible[row, pledge.baseline]:
-            continue
-        if kept is eligible:
-            kept = eligible.copy()
-        kept[row] &= cost_usd[row] <= cost_usd[row, pledge.baseline] * (1.0 + 1e-9)
-    return kept
+    """The eligible arms that a promise can want: none that costs more than its baseline, where that may answer.
+
+    ``eligible`` itself where it takes none out.
+    """
+    most_usd = [
+        np.inf
+        if pledge is None or not eligible[row, pledge.baseline]
+        else cost_usd[row, pledge.baseline] * (1.0 + 1e-9)
+        for row, pledge in enumerate(pledges)
+    ]
+    dearer = eligible & (cost_usd > np.array(most_usd)[:, None])
+    return eligible & ~dearer if dearer.any() else eligible
 
 
-def shares(pledges: Sequence[Pledge | None], allowed: BoolArray, budget_price_per_usd: FloatArray) -> FloatArray:
+def shares(
+    pledges: Sequence[Pledge | None], allowed: BoolArray, budget_price_per_usd: Sequence[float] | FloatArray
+) -> FloatArray:
     """The policy's own share of each vector, float64 (n_queries,): 1 without a promise, or where money rules.
 
     A budget is the harder limit: where its price is above the promise's, or the baseline cannot be paid for or may
     not answer, the promise has no say.
 
-    budget_price_per_usd : float64 (n_queries,).
+    budget_price_per_usd : of each query.
     """
-    found = np.ones(len(pledges))
-    for row, pledge in enumerate(pledges):
-        if pledge is None or not allowed[row, pledge.baseline] or budget_price_per_usd[row] > pledge.price_per_usd:
-            continue
-        found[row] = pledge.share
-    return found
+    return np.array(
+        [
+            1.0
+            if pledge is None or price > pledge.price_per_usd or not allowed[row, pledge.baseline]
+            else pledge.share
+            for row, (pledge, price) in enumerate(zip(pledges, budget_price_per_usd, strict=True))
+        ]
+    )
 
 
 def blended(
@@ -68,13 +75,13 @@ def blended(
     share : float64 (n_queries,), from ``shares``. least : what ``min_share`` grants, 0 where an arm may not answer;
     None for nothing.
     """
-    rows = np.array([row for row, pledge in enumerate(pledges) if pledge is not None], dtype=np.intp)
-    if not rows.size:
-        return probability
-    mixed = probability.copy()
-    mixed[rows] *= share[rows, None]
-    columns = np.array([pledge.baseline for pledge in pledges if pledge is not None], dtype=np.intp)
-    mixed[rows, columns] += 1.0 - share[rows]
+    # A query without a promise keeps its vector: its share is 1.
+    mixed = probability * share[:, None]
+    rest = (1.0 - share).tolist()
+    for row, pledge in enumerate(pledges):
+        if pledge is not None:
+            mixed[row, pledge.baseline] += rest[row]
     if least is not None:
+        rows = [row for row, pledge in enumerate(pledges) if pledge is not None]
         mixed[rows] = apply_floors(mixed[rows], least[rows])
     return mixed

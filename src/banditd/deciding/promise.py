@@ -26,14 +26,12 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-import numpy as np
-
 from banditd.bandit.posterior.posterior import Posterior
-from banditd.core.types import BoolArray, FloatArray, IntArray
+from banditd.core.types import BoolArray, FloatArray
+from banditd.deciding.promise_prices import Candidates
 from banditd.deciding.promise_window import Window
 from banditd.deciding.reserve import LEAST, Reserve
 from banditd.ope.reference import RatedDecision
@@ -44,7 +42,6 @@ CAUTION: Final = 0.6  # standard errors of the predicted loss that are held back
 EARLY_REWARDS: Final = 30.0  # ... times sqrt(1 + this / rewards off the baseline): a young model errs more
 STEEPEST: Final = 10.0  # highest price: the baseline's mean cost may weigh this many allowed losses
 STEEPEST_TRIAL: Final = 1.0  # the same, in rewards, for the share that may leave whatever the others are worth
-PRICES: Final = np.concatenate([[0.0], np.geomspace(3e-3, 30.0, 36)])  # reward per mean cost of the baseline
 MEMORY: Final = 1000.0  # rated decisions over which the bias is taken
 BIAS_PRIOR: Final = 0.06  # standard deviation of the bias before anything is seen
 DOUBTED_PRIOR: Final = 0.3  # the same where the predictions have just been proved wrong ...
@@ -159,7 +156,7 @@ class Promise:
         """
         self.window.add(x, cost_usd, eligible, own)
         self.decisions += 1
-        if eligible[self.baseline]:
+        if self.terms.state == "baseline_away" and eligible[self.baseline]:
             self.baseline_is_back()
 
     def baseline_is_back(self) -> None:
@@ -199,7 +196,7 @@ class Promise:
         """
         if self.window.size == 0:
             return self.terms
-        candidates = _Candidates(self.window, posterior, self.baseline)
+        candidates = Candidates(self.window, posterior, self.baseline)
         allowed = (1.0 - self.keep) * candidates.baseline_reward
         slack = (reserve or Reserve()).slack(candidates.baseline_reward, keep=self.keep, rated_share=rated_share)
         caution = CAUTION * math.sqrt(1.0 + EARLY_REWARDS / max(misses.away, 1.0))
@@ -217,7 +214,7 @@ class Promise:
         least = max(LEAST * (1.0 - self.keep), LEAST_SHARE)
         safe = max(slack / max(candidates.baseline_reward, 1e-9), least)
         steps = candidates.ladder(max(steepest, STEEPEST_TRIAL))
-        for (price, arms), (gap, error, off) in zip(steps, candidates.losses([a for _, a in steps]), strict=True):
+        for (price, _), (gap, error, off, saving_usd) in zip(steps, candidates.outcomes(steps), strict=True):
             loss = gap - bias * off + excess + caution * error
             share = least if slack <= 0.0 else 1.0 if loss <= slack else max(slack / loss, least)
             trial = price * candidates.baseline_usd > steepest
@@ -226,7 +223,7 @@ class Promise:
             if away and (trial or (share < 1.0 and price > 0.0)):
                 continue  # nothing to fall back to: the highest price that still holds, else the best there is
             share = 1.0 if away else share
-            saves = share * candidates.saving_usd(arms)
+            saves = share * saving_usd
             if saves > best.saves_usd + 1e-12:
                 state: State = "baseline_away" if away else "nothing_to_save" if trial else "keeping"
                 best = Terms(price, share, gap, error, slack, saves, candidates.baseline_reward, state)
@@ -263,60 +260,3 @@ def reference_share(configured: float, *, precise: bool) -> float:
 def blended_share(terms: Terms, reference: float) -> float:
     """Of the policy's own vector in what is played, in [0, 1]."""
     return min(terms.share, 1.0 - reference)
-
-
-class _Candidates:
-    """The window under today's posterior: what each price would play, lose and save."""
-
-    def __init__(self, window: Window, posterior: Posterior, baseline: int) -> None:
-        self._x, self._cost, self._eligible, self._own = window.x, window.cost_usd, window.eligible, window.own
-        mean = self._x @ posterior.coefficients().T + posterior.centre * self._x[:, :1]
-        self._mean = np.clip(mean, 0.0, 1.0)
-        self._rows = np.arange(self._mean.shape[0])
-        self._posterior = posterior
-        self._baseline = baseline
-        self._x_mean = self._x.mean(axis=0)
-        self.baseline_reward = float(self._mean[:, baseline].mean())
-        self.baseline_usd = max(float(self._cost[:, baseline].mean()), 1e-300)
-
-    def _greedy(self, price: float) -> IntArray:
-        arms: IntArray = np.where(self._eligible, self._mean - price * self._cost, -np.inf).argmax(axis=1)
-        return arms
-
-    def exploration_loss(self, price: float) -> float:
-        """What the policy's own vectors lose on its greedy arms at today's beliefs."""
-        greedy = self._greedy(price)
-        return float(self._mean[self._rows, greedy].mean() - (self._own * self._mean).sum(axis=1).mean())
-
-    def ladder(self, steepest: float) -> Sequence[tuple[float, IntArray]]:
-        """(price, arm of each row) for every price that plays something new; steepest : highest relative price."""
-        steps: list[tuple[float, IntArray]] = []
-        for relative in PRICES[steepest >= PRICES].tolist():
-            arms = self._greedy(relative / self.baseline_usd)
-            if not steps or not np.array_equal(arms, steps[-1][1]):
-                steps.append((relative / self.baseline_usd, arms))
-        return steps
-
-    def losses(self, steps: Sequence[IntArray]) -> list[tuple[float, float, float]]:
-        """Of the arms of each price: (mean loss against the baseline, its standard error, share of rows off it).
-
-        All prices at once, as one product each: that is most of what solving costs.
-        """
-        arms = np.stack(steps)  # (prices, n)
-        n, k = self._mean.shape
-        played = (arms[:, None, :] == np.arange(k)[:, None]).astype(np.float64)  # (prices, K, n)
-        moved = (played.reshape(-1, n) @ self._x).reshape(arms.shape[0], k, -1) / n
-        moved[:, self._baseline] -= self._x_mean
-        variance = self._posterior.combined_variance(moved.transpose(1, 0, 2))
-        gap = self.baseline_reward - self._mean[self._rows, arms].mean(axis=1)
-        error, off = np.sqrt(np.maximum(variance, 0.0)), (arms != self._baseline).mean(axis=1)
-        return list(zip(gap.tolist(), error.tolist(), off.tolist(), strict=True))
-
-    def any_cheaper(self) -> bool:
-        """Whether an arm that may answer is predicted to cost less than the baseline, on any row."""
-        cheaper: BoolArray = self._cost < self._cost[:, [self._baseline]]
-        return bool((cheaper & self._eligible).any())
-
-    def saving_usd(self, arms: IntArray) -> float:
-        """Mean saving of a decision against the baseline."""
-        return self.baseline_usd - float(self._cost[self._rows, arms].mean())

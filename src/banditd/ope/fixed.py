@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from scipy.special import stdtrit
@@ -95,6 +96,7 @@ def worth(rated: int, inverse_probability: float) -> float:
     return rated * rated / inverse_probability if inverse_probability > 0.0 else 0.0
 
 
+@lru_cache(maxsize=1024)  # a report asks for that of the same sums a dozen times
 def design_half_width(rated: int, drawn: int, inverse_probability: float, residual_power: float) -> float:
     """Half-width of the 95 % interval of an arm's mean reward, by the design's variance.
 

@@ -5,7 +5,7 @@ All methods that answer a write return after the write is durable.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -134,10 +134,8 @@ class Committed:
         )
 
 
-class DecisionLog(Protocol):
-    @property
-    def columns(self) -> Mapping[str, str]:
-        """Every column of ``stream``, and its Arrow type or ``json``."""
+class RoutingLog(Protocol):
+    """What the walk of a query asks of the log of decisions."""
 
     async def append(self, decisions: Sequence[Decision], committing: Callable[[], None] | None = None) -> Committed:
         """Commit decisions (what they add to counters, charges, keys) durably; concurrent calls share a commit.
@@ -148,23 +146,22 @@ class DecisionLog(Protocol):
     async def repeated(self, keys: Sequence[tuple[str, RequestKey]]) -> Sequence[Decision | BanditdError | None]:
         """What each (policy, key) was used for before, as ``Committed.repeated`` has it; None for a new key."""
 
+    async def session_arm(self, policy: str, session_id: str) -> str | None:
+        """The arm that this session was given last (with sessions written by ``append``)."""
+
+    async def session(self, policy: str, session_id: str) -> SessionArm | None:
+        """The same with the time of it."""
+
+
+class DecisionLog(RoutingLog, Protocol):
     async def get(self, decision_id: str) -> Mapping[str, object] | None:
         """One decision whole: its row, reward events (all revisions), usage report, contribution."""
 
     async def page(self, filters: DecisionFilter) -> Sequence[Mapping[str, object]]:
         """Newest first."""
 
-    def stream(self, policy: str | None, *, batch_rows: int = 1000) -> AsyncIterator[Mapping[str, object]]:
-        """Every decision with its merged reward and usage, oldest first, for export and off-policy use."""
-
     async def find_reference(self, reference: Reference) -> str | None:
         """The id of the newest decision that the reference means, None without one."""
-
-    async def session(self, policy: str, session_id: str) -> SessionArm | None:
-        """The same with the time of it."""
-
-    async def session_arm(self, policy: str, session_id: str) -> str | None:
-        """The arm that this session was given last (with sessions written by ``append``)."""
 
     async def activate(
         self, decision_id: str, at_us: int, key: RequestKey | None = None, owner: str | None = None

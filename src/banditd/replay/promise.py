@@ -37,7 +37,7 @@ class Promised:
 
 
 class ReplayPromise:
-    """The daemon's keeper over the rows of a replay. arms : of the view, in its order; baseline : index into them."""
+    """The daemon's keeper over the rows of a replay. baseline : index among the view's arms."""
 
     def __init__(self, rule: PromiseRule, *, n_arms: int, n_features: int, baseline: int) -> None:
         self._keeper = Keeper(rule, n_arms=n_arms, n_features=n_features, baseline=baseline)

@@ -17,7 +17,6 @@ from banditd.core.types import Arm, ArmUsage, Price
 from banditd.deciding.recipe_arms import check_recipe
 from banditd.deciding.view import is_onboarding
 from banditd.ports import ArmChange, ArmStore, Clock
-from banditd.services.bundle import ArmView
 from banditd.services.policy import PolicyRuntime, runtime_of
 
 logger = logging.getLogger(__name__)
@@ -34,6 +33,24 @@ NO_QUOTA: Mapping[str, object] = dict.fromkeys(
 
 async def _nobody(policy: str, arm: str) -> None:
     """No release wants to know."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ArmView:
+    """An arm with everything known about it.
+
+    statistics : rewards, mean reward with its interval, shares: what ``services.arms`` computes.
+    price_history : (since, price), oldest first; microseconds since the epoch.
+    onboarding : how much of its quota a new arm has used, and what became of it (``services.onboarding``).
+    duplicate : the change was made before, under the same request key; ``arm`` is as that left it.
+    """
+
+    arm: Arm
+    usage: ArmUsage
+    statistics: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    price_history: Sequence[tuple[int, Price]] = ()
+    onboarding: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    duplicate: bool = False
 
 
 class ArmService:

@@ -21,7 +21,8 @@ class ConversationNames:
     def name(self, key_name: str | None, reported: str, setting: bytes, opening: bytes) -> str:
         """``conversation-`` and 32 hexadecimal digits.
 
-        key_name : of the API key. told : what the client calls it, or perhaps many. setting, opening : how it began.
+        key_name : of the API key. reported : what the client calls it, or perhaps many. setting, opening : how it
+        began.
         """
         parts = ((key_name or "").encode(), reported.encode("utf-8", "surrogatepass"), setting, opening)
         stated = b"".join(piece for part in parts for piece in (len(part).to_bytes(8, "big"), part))

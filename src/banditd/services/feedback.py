@@ -11,13 +11,14 @@ import binascii
 import hmac
 import json
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from dataclasses import dataclass
+from typing import Any, Final
 
 from banditd.core.errors import BanditdError, ForbiddenError, GoneError, InvalidInputError, NotFoundError
 from banditd.core.types import Decision, RewardReceipt
 from banditd.ports import Clock, DecisionLog, Secrets
-from banditd.services.bundle import FeedbackLink, RewardInput
 from banditd.services.policy import PolicyRuntime
+from banditd.services.walks import RewardInput, Rewards
 
 METRIC: Final = "quality"
 SOURCE: Final = "human"
@@ -26,8 +27,20 @@ _SIGNATURE_BYTES: Final = 16
 MAX_TOKEN: Final = 4096
 
 
-class Submit(Protocol):
-    async def submit(self, rewards: list[RewardInput]) -> list[RewardReceipt | BanditdError]: ...
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackLink:
+    """What a link stands for: two values (thumb up, thumb down) of one metric, from one source, for one decision.
+
+    question, up, down : words of the page, empty for its own.
+    """
+
+    decision_id: str
+    expires_at_us: int
+    metric: str = "quality"
+    source: str = "human"
+    question: str = ""
+    up: str = ""
+    down: str = ""
 
 
 class FeedbackService:
@@ -38,7 +51,7 @@ class FeedbackService:
         *,
         secrets: Secrets,
         decisions: DecisionLog,
-        rewards: Submit,
+        rewards: Rewards,
         runtimes: Mapping[str, PolicyRuntime],
         clock: Clock,
     ) -> None:

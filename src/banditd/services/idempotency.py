@@ -12,13 +12,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from banditd.core.errors import BanditdError, ConflictError
 from banditd.core.request_keys import RequestKey
 from banditd.core.types import Decision, Query
-from banditd.ports import DecisionLog
+from banditd.ports import RoutingLog
 
 Outcome = Decision | BanditdError
 
 
 async def repeat_or_route(
-    decisions: DecisionLog, queries: Sequence[Query], route: Callable[[Sequence[Query]], Awaitable[list[Outcome]]]
+    decisions: RoutingLog, queries: Sequence[Query], route: Callable[[Sequence[Query]], Awaitable[list[Outcome]]]
 ) -> list[Outcome]:
     """One outcome per query, in order; ``route`` decides those that have no key, or a new one.
 

@@ -21,7 +21,7 @@ from banditd.deciding.account import exhausted
 from banditd.deciding.objectives import check_keep, with_profile
 from banditd.deciding.view import handed_out
 from banditd.obs.metrics import Metrics
-from banditd.ports import Clock, Committed, DecisionLog, Encoder
+from banditd.ports import Clock, Committed, Encoder, RoutingLog
 from banditd.services.books import PolicyBooks
 from banditd.services.constraints import holding
 from banditd.services.decider import MOST_QUERIES, Prepared, TurnDecider
@@ -50,7 +50,7 @@ class RoutingService:
         decider: TurnDecider,
         books: Mapping[str, PolicyBooks],
         encoder: Encoder,
-        decisions: DecisionLog,
+        decisions: RoutingLog,
         clock: Clock,
         metrics: Metrics,
         alone: bool = False,

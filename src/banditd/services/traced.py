@@ -7,20 +7,19 @@ context, the probabilities and the draw).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
 from banditd.core.errors import BanditdError
-from banditd.core.references import Reference
 from banditd.core.request_keys import RequestKey
 from banditd.core.rewards import TaskReceipt
 from banditd.core.types import Decision, FloatArray, Query, RewardReceipt, UsageReport
 from banditd.obs.tracing import Attribute, Tracing
-from banditd.ports import Committed, DecisionFilter, DecisionLog, Encoder, SessionArm
-from banditd.services.bundle import RewardInput, Rewards, Routing, UsageReceipt
+from banditd.ports import Committed, Encoder, RoutingLog
 from banditd.services.turns import Ahead
+from banditd.services.walks import RewardInput, Rewards, Routing, UsageReceipt
 
 
 @dataclass(slots=True)
@@ -40,6 +39,8 @@ class TracedEncoder:
     def __init__(self, inner: Encoder, tracing: Tracing) -> None:
         self.encoder_id = inner.encoder_id
         self.dimension = inner.dimension
+        self.count_tokens = inner.count_tokens
+        self.close = inner.close
         self._inner = inner
         self._tracing = tracing
 
@@ -52,23 +53,16 @@ class TracedEncoder:
             if mark is not None:
                 mark.since_ns = self._tracing.now_ns()
 
-    def count_tokens(self, text: str) -> int:
-        return self._inner.count_tokens(text)
 
-    async def close(self) -> None:
-        await self._inner.close()
+class TracedRoutingLog:
+    """A routing log with a span ``banditd.commit`` around each append: the wait for the shared transaction."""
 
-
-class TracedDecisionLog:
-    """A decision log with a span ``banditd.commit`` around each append: the wait for the shared transaction."""
-
-    def __init__(self, inner: DecisionLog, tracing: Tracing) -> None:
+    def __init__(self, inner: RoutingLog, tracing: Tracing) -> None:
         self._inner = inner
         self._tracing = tracing
-
-    @property
-    def columns(self) -> Mapping[str, str]:
-        return self._inner.columns
+        self.repeated = inner.repeated
+        self.session = inner.session
+        self.session_arm = inner.session_arm
 
     async def append(self, decisions: Sequence[Decision], committing: Callable[[], None] | None = None) -> Committed:
         write_decide(self._tracing)
@@ -79,37 +73,12 @@ class TracedDecisionLog:
             mark.since_ns = self._tracing.now_ns()  # a budget was used up: it is decided anew
         return committed
 
-    async def repeated(self, keys: Sequence[tuple[str, RequestKey]]) -> Sequence[Decision | BanditdError | None]:
-        return await self._inner.repeated(keys)
-
-    async def get(self, decision_id: str) -> Mapping[str, object] | None:
-        return await self._inner.get(decision_id)
-
-    async def page(self, filters: DecisionFilter) -> Sequence[Mapping[str, object]]:
-        return await self._inner.page(filters)
-
-    def stream(self, policy: str | None, *, batch_rows: int = 1000) -> AsyncIterator[Mapping[str, object]]:
-        return self._inner.stream(policy, batch_rows=batch_rows)
-
-    async def find_reference(self, reference: Reference) -> str | None:
-        return await self._inner.find_reference(reference)
-
-    async def session(self, policy: str, session_id: str) -> SessionArm | None:
-        return await self._inner.session(policy, session_id)
-
-    async def session_arm(self, policy: str, session_id: str) -> str | None:
-        return await self._inner.session_arm(policy, session_id)
-
-    async def activate(
-        self, decision_id: str, at_us: int, key: RequestKey | None = None, owner: str | None = None
-    ) -> tuple[bool, bool]:
-        return await self._inner.activate(decision_id, at_us, key, owner)
-
 
 class TracedRouting:
     """The walk of a query as a span ``banditd.route`` that carries the decision id."""
 
     def __init__(self, inner: Routing, tracing: Tracing) -> None:
+        self.recipes_of = inner.recipes_of
         self._inner = inner
         self._tracing = tracing
 
@@ -140,14 +109,12 @@ class TracedRouting:
             span.set_attributes({"banditd.decision_ids": made, "banditd.failures": _failures(results)})
             return results
 
-    def recipes_of(self, decision: Decision) -> Mapping[str, Mapping[str, object]]:
-        return self._inner.recipes_of(decision)
-
 
 class TracedRewards:
     """The walk of a reward, durable half, as spans that carry the decision id."""
 
     def __init__(self, inner: Rewards, tracing: Tracing) -> None:
+        self.decision_of = inner.decision_of
         self._inner = inner
         self._tracing = tracing
 
@@ -163,9 +130,6 @@ class TracedRewards:
             duplicates = sum(isinstance(one, RewardReceipt) and one.duplicate for one in outcomes)
             span.set_attributes({"banditd.duplicates": duplicates, "banditd.failures": _failures(outcomes)})
             return outcomes
-
-    async def decision_of(self, reference: Reference) -> str:
-        return await self._inner.decision_of(reference)
 
     async def retract(self, reward_id: str, owner: str | None = None) -> RewardReceipt:
         with self._tracing.span("banditd.retract") as span:
@@ -190,11 +154,11 @@ class TracedRewards:
             return await self._inner.abandon(decision_id, key, owner)
 
 
-def traced_ports(encoder: Encoder, decisions: DecisionLog, tracing: Tracing | None) -> tuple[Encoder, DecisionLog]:
+def traced_ports(encoder: Encoder, log: RoutingLog, tracing: Tracing | None) -> tuple[Encoder, RoutingLog]:
     """The same two objects, or, with ``tracing``, spans around them."""
     if tracing is None:
-        return encoder, decisions
-    return TracedEncoder(encoder, tracing), TracedDecisionLog(decisions, tracing)
+        return encoder, log
+    return TracedEncoder(encoder, tracing), TracedRoutingLog(log, tracing)
 
 
 def write_decide(tracing: Tracing) -> None:

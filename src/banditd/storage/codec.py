@@ -84,6 +84,16 @@ def _facts_form(names: tuple[str, ...]) -> str:
     return "{" + ",".join(_encode(name).replace("%", "%%") + ":%r" for name in names) + "}"
 
 
+def pack_terms(terms: Mapping[str, float | str]) -> str:
+    """``pack_mapping`` for what many decisions have in common, word for word: it is remembered."""
+    return _terms_form(tuple(terms.items())) if terms else EMPTY_OBJECT
+
+
+@lru_cache(maxsize=1024)
+def _terms_form(items: tuple[tuple[str, float | str], ...]) -> str:
+    return _encode(dict(items))
+
+
 @lru_cache(maxsize=1024)
 def pack_names(names: tuple[str, ...]) -> str:
     """A list of names as JSON. Few distinct lists of eligible arms occur, so they are remembered."""

@@ -6,7 +6,7 @@ per table, whoever sent them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from sqlalchemy import Connection, column, delete, exists, insert, literal_column, or_, select, table, update
@@ -27,13 +27,12 @@ from banditd.storage.codec import (
 )
 from banditd.storage.engine import Database
 from banditd.storage.journal import SumJournal
-from banditd.storage.keys import find_decisions, keep_keys, once_for_decision, take_repeated, with_repeated
-from banditd.storage.log_reader import OUTCOME_TYPES, read_decision, read_page, read_stream
+from banditd.storage.keys import change_once, find_decisions, keep_keys, take_repeated, with_repeated
+from banditd.storage.log_reader import read_decision, read_page
 from banditd.storage.packed import COLUMNS, Packed, pack
 from banditd.storage.prepared import Prepared
 from banditd.storage.references import find_references
 from banditd.storage.schema import abandonment, activation, decision, fold_queue, reward_event, session, usage_report
-from banditd.storage.schema.record import ARROW_TYPES
 from banditd.storage.sessions import SessionReader
 from banditd.storage.sums import RowCounter
 
@@ -70,8 +69,6 @@ class SqlDecisionLog:
             ),
             _SESSION_COLUMNS,
         )
-
-    columns: Final[Mapping[str, str]] = ARROW_TYPES | OUTCOME_TYPES
 
     async def append(self, decisions: Sequence[Decision], committing: Callable[[], None] | None = None) -> Committed:
         if not decisions:
@@ -149,19 +146,6 @@ class SqlDecisionLog:
     async def page(self, filters: DecisionFilter) -> Sequence[Mapping[str, object]]:
         return await self._database.read(lambda connection: read_page(connection, filters))
 
-    async def stream(self, policy: str | None, *, batch_rows: int = 1000) -> AsyncIterator[Mapping[str, object]]:
-        last = ""
-        while True:
-            rows = await self._database.read(
-                lambda connection, after=last: read_stream(connection, policy, after, batch_rows),  # type: ignore[misc]
-                report=True,
-            )
-            for row in rows:
-                yield row
-            if len(rows) < batch_rows:
-                return
-            last = str(rows[-1]["decision_id"])
-
     async def session_arm(self, policy: str, session_id: str) -> str | None:
         found = await self._sessions.find(policy, session_id)
         return None if found is None else found.arm
@@ -176,18 +160,11 @@ class SqlDecisionLog:
     async def activate(
         self, decision_id: str, at_us: int, key: RequestKey | None = None, owner: str | None = None
     ) -> tuple[bool, bool]:
-        def work(connection: Connection) -> tuple[bool, bool] | BanditdError:
-            return once_for_decision(
-                connection,
-                decision_id,
-                key,
-                at_us,
-                lambda: self._activate(connection, decision_id, at_us, owner),
-                pack=lambda answer: answer[0],
-                again=lambda activated: (activated, True),
+        return await self._database.write(
+            lambda connection: change_once(
+                connection, decision_id, key, at_us, lambda: self._activate(connection, decision_id, at_us, owner)
             )
-
-        return await self._database.write(work)
+        )
 
     def _activate(
         self, connection: Connection, decision_id: str, at_us: int, owner: str | None

@@ -89,6 +89,25 @@ def once_for_decision(
     return once(connection, policy, key, at_us, work, pack=pack, again=again)
 
 
+def change_once(
+    connection: Connection,
+    decision_id: str,
+    key: RequestKey | None,
+    at_us: int,
+    work: Callable[[], tuple[bool, bool] | BanditdError],
+) -> tuple[bool, bool] | BanditdError:
+    """``once`` for a change that ``work`` answers with (whether there was anything to change, False)."""
+    return once_for_decision(
+        connection,
+        decision_id,
+        key,
+        at_us,
+        work,
+        pack=lambda answer: answer[0],
+        again=lambda changed: (changed, True),
+    )
+
+
 # ---------------------------------------------------------------- decisions
 
 

@@ -7,7 +7,7 @@ queue has no order and no watermark: exactly the claimed rows are deleted. The a
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, Connection, Delete, Update, bindparam, delete, insert, or_, select, tuple_, update
@@ -19,7 +19,7 @@ from banditd.storage.anchors import count_anchored
 from banditd.storage.arm_rewards import write_other_contributions
 from banditd.storage.delays import delay_bin
 from banditd.storage.engine import Database
-from banditd.storage.folds import check_rows, fold_items, rewarded_ids, sampled_ids, with_places
+from banditd.storage.folds import check_rows, fold_items, sampled_ids
 from banditd.storage.prepared import Prepared
 from banditd.storage.release_rows import count_outcomes
 from banditd.storage.replacing import clear_state
@@ -55,7 +55,7 @@ _ESTIMATE_PLACES: Final = (*range(1, FIXED_ARM_COUNTS + 1), *range(FIXED_ARM_COU
 
 
 class SqlLearningStore:
-    """``ports.LearningStore`` over one database."""
+    """``ports.LearningStore`` over one database, but for ``replay_log``, which reads the archive too."""
 
     def __init__(self, database: Database, *, writer_name: str) -> None:
         engine = database.engine
@@ -98,23 +98,6 @@ class SqlLearningStore:
 
     async def queued(self, learners: Collection[tuple[str, str]]) -> frozenset[str]:
         return await self._database.read(lambda connection: queues.queued(connection, learners))
-
-    async def replay_log(self, policy: str, *, batch_rows: int = 1000) -> AsyncIterator[Sequence[FoldItem]]:
-        last = ""
-        while True:
-            items = await self._database.read(
-                lambda connection, after=last: with_places(  # type: ignore[misc]
-                    connection,
-                    policy,
-                    fold_items(connection, rewarded_ids(connection, policy, after, batch_rows)),
-                ),
-                report=True,
-            )
-            if items:
-                yield items
-            if len(items) < batch_rows:
-                return
-            last = items[-1].decision_id
 
     async def snapshots(self, policy: str, limit: int) -> list[Mapping[str, object]]:
         query = (

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Select, Table, cast, func, select
+from sqlalchemy import Connection, Select, func, select
 
-from banditd.core.generations import shown_as
-from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ports import DecisionFilter
 from banditd.ports.reading import Period, Sides
-from banditd.storage.arms import present_generations
 from banditd.storage.delays import BOUNDS_S
 from banditd.storage.engine import Database
 from banditd.storage.journal import SumJournal
@@ -24,17 +21,15 @@ from banditd.storage.schema import (
     SUMS,
     arm_total,
     cluster_stat,
-    decision,
     delay_count,
     rollup,
     row_count,
 )
-from banditd.storage.sides import OfArm
+from banditd.storage.sides import OfArm, between
+from banditd.storage.sum_queries import Rows, by_step, newest_schema, read_rows, summed
 
 _COUNTED: Final = ("decision", "reward_event", "usage_report")
-_LONGEST_BUCKET_US: Final = 86_400 * MICROSECONDS_PER_SECOND
-
-Rows = list[Mapping[str, float | str]]
+_LONGEST_S: Final = 86_400  # of a bucket
 
 
 class SqlReportReader:
@@ -52,10 +47,10 @@ class SqlReportReader:
         sums: Sequence[str] | None = None,
     ) -> Rows:
         if since_us is None and until_us is None:
-            query = _summed(arm_total, sums or SUMS, [arm_total.c.arm]).where(arm_total.c.policy == policy)
+            query = summed(arm_total, sums or SUMS, [arm_total.c.arm]).where(arm_total.c.policy == policy)
         else:
-            query = _summed(rollup, sums or SUMS, [rollup.c.arm])
-            query = query.where(rollup.c.policy == policy, *_between(since_us, until_us))
+            query = summed(rollup, sums or SUMS, [rollup.c.arm])
+            query = query.where(rollup.c.policy == policy, *between(rollup, since_us, until_us, longest_s=_LONGEST_S))
         return await self._rows(query, INTEGER_SUMS, policy)
 
     async def against(
@@ -71,7 +66,7 @@ class SqlReportReader:
             return [
                 sides.whole(arm_total, [arm_total.c.policy == policy])
                 if period == (None, None)
-                else sides.whole(rollup, [rollup.c.policy == policy, *_between(*period)])
+                else sides.whole(rollup, [rollup.c.policy == policy, *between(rollup, *period, longest_s=_LONGEST_S)])
                 for period in periods
             ]
 
@@ -85,11 +80,11 @@ class SqlReportReader:
     async def contexts(self, policy: str) -> Rows:
         """Clusters of the feature schema that made the policy's decisions last (rows of others stay put)."""
         c = cluster_stat.c
-        query = _summed(cluster_stat, CLUSTER_SUMS, [c.schema_hash, c.cluster, c.arm])
+        query = summed(cluster_stat, CLUSTER_SUMS, [c.schema_hash, c.cluster, c.arm])
         query = query.where(c.policy == policy)
 
         def work(connection: Connection) -> tuple[Rows, str | None]:
-            return _read(connection, query, CLUSTER_INTEGER_SUMS, policy), _newest_schema(connection, policy)
+            return read_rows(connection, query, CLUSTER_INTEGER_SUMS, policy), newest_schema(connection, policy)
 
         rows, newest = await self._journal.read(work)
         return [
@@ -101,14 +96,8 @@ class SqlReportReader:
     async def timeseries(
         self, policy: str, *, since_us: int, until_us: int, step_s: int, sums: Sequence[str] | None = None
     ) -> Rows:
-        """Buckets coarser than the step count at their start."""
-        step_us = step_s * MICROSECONDS_PER_SECOND
-        c = rollup.c
-        start: ColumnElement[Any] = (c.bucket_at_us - c.bucket_at_us % step_us).label("bucket_at_us")
-        first_us = since_us - since_us % step_us
-        query = _summed(rollup, sums or SUMS, [start, c.arm]).where(
-            c.policy == policy, c.bucket_at_us >= first_us, c.bucket_at_us < until_us
-        )
+        start, among = by_step(rollup, since_us, until_us, step_s)
+        query = summed(rollup, sums or SUMS, [start, rollup.c.arm]).where(rollup.c.policy == policy, among)
         return await self._rows(query, INTEGER_SUMS, policy)
 
     async def delays(self, policy: str) -> list[tuple[float, int]]:
@@ -135,37 +124,4 @@ class SqlReportReader:
         return await self._database.read(lambda connection: read_search_end(connection, filters, rows), report=True)
 
     async def _rows(self, query: Select[Any], integers: Sequence[str], policy: str) -> Rows:
-        return await self._journal.read(lambda connection: _read(connection, query, integers, policy))
-
-
-def _read(connection: Connection, query: Select[Any], integers: Sequence[str], policy: str) -> Rows:
-    whole, present = frozenset(integers), present_generations(connection, policy)
-    # PostgreSQL sums bigints as decimals.
-    return [
-        {name: int(value) if name in whole else value for name, value in row.items()}
-        | {"arm": shown_as(row["arm"], present)}
-        for row in connection.execute(query).mappings()
-    ]
-
-
-def _summed(table: Table, sums: Sequence[str], by: Sequence[ColumnElement[Any]]) -> Select[Any]:
-    """Sums over writers (and buckets), grouped and ordered by ``by``."""
-    columns = [func.sum(table.c[name]).label(name) for name in sums]
-    return select(*by, *columns).group_by(*by).order_by(*by)
-
-
-def _between(since_us: int | None, until_us: int | None) -> list[ColumnElement[bool]]:
-    """Every bucket that ends after ``since_us`` and begins before ``until_us`` counts whole."""
-    c = rollup.c
-    conditions: list[ColumnElement[bool]] = []
-    if since_us is not None:
-        ends_us = c.bucket_at_us + cast(c.bucket_s, BigInteger) * MICROSECONDS_PER_SECOND
-        conditions += [c.bucket_at_us > since_us - _LONGEST_BUCKET_US, ends_us > since_us]
-    if until_us is not None:
-        conditions.append(c.bucket_at_us < until_us)
-    return conditions
-
-
-def _newest_schema(connection: Connection, policy: str) -> str | None:
-    query = select(decision.c.schema_hash).where(decision.c.policy == policy)
-    return connection.execute(query.order_by(decision.c.decision_id.desc()).limit(1)).scalar()
+        return await self._journal.read(lambda connection: read_rows(connection, query, integers, policy))

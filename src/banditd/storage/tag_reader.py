@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Select, Table, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, func, select
 
-from banditd.core.generations import shown_as
-from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ports.reading import Period, Sides
 from banditd.ports.tags import REST
 from banditd.storage import dialect
-from banditd.storage.arms import present_generations
 from banditd.storage.engine import Database
 from banditd.storage.journal import SumJournal
 from banditd.storage.schema import (
@@ -21,19 +18,16 @@ from banditd.storage.schema import (
     INTEGER_SUMS,
     SUMS,
     cluster_name,
-    decision,
     tag_cluster,
     tag_rollup,
     tag_total,
     tag_value,
 )
-from banditd.storage.sides import OfArm
+from banditd.storage.sides import OfArm, between
+from banditd.storage.sum_queries import Rows, by_step, newest_schema, read_rows, summed
 from banditd.storage.tag_upkeep import LONGEST_BUCKET_S
 
-_LONGEST_BUCKET_US: Final = LONGEST_BUCKET_S * MICROSECONDS_PER_SECOND
-
 T = TypeVar("T")
-Rows = list[Mapping[str, float | str]]
 
 
 class SqlTagReader:
@@ -59,10 +53,8 @@ class SqlTagReader:
         until_us: int | None,
         sums: Sequence[str] | None = None,
     ) -> Rows:
-        table = tag_total if since_us is None and until_us is None else tag_rollup
-        query = _summed(table, sums or SUMS, [table.c.value, table.c.arm]).where(*_of(table, policy, tag, value))
-        if table is tag_rollup:
-            query = query.where(*_between(since_us, until_us))
+        table, where = _in_period(policy, tag, value, (since_us, until_us))
+        query = summed(table, sums or SUMS, [table.c.value, table.c.arm]).where(*where)
         return await self._rows(query, INTEGER_SUMS, policy)
 
     async def against(
@@ -75,8 +67,7 @@ class SqlTagReader:
         of_all: Sequence[str],
         of_arm: Sequence[str],
     ) -> Mapping[str, Sides]:
-        table = tag_total if period == (None, None) else tag_rollup
-        where = [*_of(table, policy, tag, value), *(() if table is tag_total else _between(*period))]
+        table, where = _in_period(policy, tag, value, period)
         return await self._read(
             lambda connection: OfArm(connection, policy, arm, of_all, of_arm).by_value(table, where)
         )
@@ -92,20 +83,15 @@ class SqlTagReader:
         step_s: int,
         sums: Sequence[str] | None = None,
     ) -> Rows:
-        step_us = step_s * MICROSECONDS_PER_SECOND
+        start, among = by_step(tag_rollup, since_us, until_us, step_s)
         c = tag_rollup.c
-        start: ColumnElement[Any] = (c.bucket_at_us - c.bucket_at_us % step_us).label("bucket_at_us")
         by = [start, c.value] if value is None else [start, c.value, c.arm]
-        query = _summed(tag_rollup, sums or SUMS, by).where(
-            *_of(tag_rollup, policy, tag, value),
-            c.bucket_at_us >= since_us - since_us % step_us,
-            c.bucket_at_us < until_us,
-        )
+        query = summed(tag_rollup, sums or SUMS, by).where(*_of(tag_rollup, policy, tag, value), among)
         return await self._rows(query, INTEGER_SUMS, policy)
 
     async def contexts(self, policy: str, schema_hash: str, tag: str, value: str) -> Rows:
         c = tag_cluster.c
-        query = _summed(tag_cluster, CLUSTER_SUMS, [c.cluster, c.arm]).where(
+        query = summed(tag_cluster, CLUSTER_SUMS, [c.cluster, c.arm]).where(
             c.schema_hash == schema_hash, *_of(tag_cluster, policy, tag, value)
         )
         return await self._rows(query, CLUSTER_INTEGER_SUMS, policy)
@@ -119,9 +105,7 @@ class SqlTagReader:
         )
 
     async def newest_schema(self, policy: str) -> str | None:
-        query = select(decision.c.schema_hash).where(decision.c.policy == policy)
-        newest = query.order_by(decision.c.decision_id.desc()).limit(1)
-        return await self._database.read(lambda connection: connection.execute(newest).scalar(), report=True)
+        return await self._database.read(lambda connection: newest_schema(connection, policy), report=True)
 
     # ------------------------------------------------------------ names of clusters
 
@@ -148,28 +132,10 @@ class SqlTagReader:
     # ------------------------------------------------------------ inside
 
     async def _rows(self, query: Select[Any], integers: Sequence[str], policy: str) -> Rows:
-        whole = frozenset(integers)
-
-        def work(connection: Connection) -> Rows:
-            present = present_generations(connection, policy)
-            # PostgreSQL sums bigints as decimals.
-            rows: Rows = []
-            for found in connection.execute(query).mappings():
-                row: dict[str, Any] = {name: int(value) if name in whole else value for name, value in found.items()}
-                if "arm" in row:
-                    row["arm"] = shown_as(str(row["arm"]), present)
-                rows.append(row)
-            return rows
-
-        return await self._read(work)
+        return await self._read(lambda connection: read_rows(connection, query, integers, policy))
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
         return await self._journal.read_tags(work)
-
-
-def _summed(table: Table, sums: Sequence[str], by: Sequence[ColumnElement[Any]]) -> Select[Any]:
-    columns = [func.sum(table.c[name]).label(name) for name in sums]
-    return select(*by, *columns).group_by(*by).order_by(*by)
 
 
 def _frequent(policy: str, schema_hash: str, least_decisions: int, least_share: float) -> Select[Any]:
@@ -210,13 +176,11 @@ def _of(table: Table, policy: str, tag: str, value: str | None) -> tuple[ColumnE
     return mine if value is None else (*mine, table.c.value == value)
 
 
-def _between(since_us: int | None, until_us: int | None) -> list[ColumnElement[bool]]:
-    """Every bucket that ends after ``since_us`` and begins before ``until_us`` counts whole."""
-    c = tag_rollup.c
-    ends_us = c.bucket_at_us + cast(c.bucket_s, BigInteger) * MICROSECONDS_PER_SECOND
-    conditions: list[ColumnElement[bool]] = []
-    if since_us is not None:
-        conditions += [c.bucket_at_us > since_us - _LONGEST_BUCKET_US, ends_us > since_us]
-    if until_us is not None:
-        conditions.append(c.bucket_at_us < until_us)
-    return conditions
+def _in_period(policy: str, tag: str, value: str | None, period: Period) -> tuple[Table, list[ColumnElement[bool]]]:
+    """The counters of a period, or those of all time, and which of their rows."""
+    if period == (None, None):
+        return tag_total, [*_of(tag_total, policy, tag, value)]
+    return tag_rollup, [
+        *_of(tag_rollup, policy, tag, value),
+        *between(tag_rollup, *period, longest_s=LONGEST_BUCKET_S),
+    ]

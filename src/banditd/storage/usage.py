@@ -27,7 +27,7 @@ from banditd.storage.arms import load_arms, load_prices
 from banditd.storage.codec import NO_CHARGES, unpack_charges
 from banditd.storage.decisions import queue_decisions
 from banditd.storage.engine import Database
-from banditd.storage.keys import once_for_decision
+from banditd.storage.keys import change_once, once_for_decision
 from banditd.storage.schema import activation, decision, usage_report
 from banditd.storage.sessions import hand_over
 from banditd.storage.settling import Outcomes, count_settled, note_settled
@@ -139,18 +139,11 @@ class UsageLog:
     async def abandon(
         self, decision_id: str, at_us: int, key: RequestKey | None = None, owner: str | None = None
     ) -> tuple[bool, bool]:
-        def work(connection: Connection) -> tuple[bool, bool] | BanditdError:
-            return once_for_decision(
-                connection,
-                decision_id,
-                key,
-                at_us,
-                lambda: self._abandon(connection, decision_id, at_us, owner),
-                pack=lambda answer: answer[0],
-                again=lambda abandoned: (abandoned, True),
+        return await self._database.write(
+            lambda connection: change_once(
+                connection, decision_id, key, at_us, lambda: self._abandon(connection, decision_id, at_us, owner)
             )
-
-        return await self._database.write(work)
+        )
 
     def _abandon(
         self, connection: Connection, decision_id: str, at_us: int, owner: str | None

@@ -76,9 +76,6 @@ class Limit:
         self.lines: list[Line] = []
         self.expired = False
 
-    def left_s(self) -> float:
-        return self.until_s - time.monotonic()
-
 
 class Watch:
     """Cuts the connections of work that has passed its limit, in a thread that begins with the first connection."""

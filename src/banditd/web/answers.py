@@ -37,7 +37,7 @@ def decision_answer(
         "arm": decision.arm,
         "upstream_model": decision.upstream_model,
         "propensity": float(decision.propensity),
-        "predicted_reward": shown_reward(float(decision.mean[chosen])),
+        "predicted_reward": clipped_reward(float(decision.mean[chosen])),
         "predicted_cost_usd": float(decision.cost_usd[chosen]),
         "explored": bool(decision.explored),
         "reason": decision.reason,
@@ -63,7 +63,7 @@ def decision_answer(
     return answer
 
 
-def shown_reward(mean: float) -> float:
+def clipped_reward(mean: float) -> float:
     """An arm's mean as a prediction of its reward, which is in [0, 1]; NaN stays.
 
     The linear model's mean leaves that range far from what was learned. It decides as it is, and is logged as it is

@@ -15,7 +15,7 @@ from aiohttp import web
 from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, from_json, to_json
 
-from banditd.core.nearest import nearest_names
+from banditd.core.nearest import names_beside, nearest_names
 from banditd.core.pace import Pace
 from banditd.web.api import JSON_BODY
 from banditd.web.intake import check_values
@@ -301,32 +301,10 @@ def _message(detail: ErrorDetails, model: type[BaseModel]) -> str:
     if hint is None:
         return detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "extra_forbidden":
-        nearest = nearest_names(str(detail["loc"][-1]), _known_names(detail["loc"], model))
+        nearest = nearest_names(str(detail["loc"][-1]), names_beside(detail["loc"], model))
         if nearest:
             return f"{hint}; did you mean {nearest[0]!r}?"
     return hint
-
-
-def _known_names(loc: Sequence[int | str], model: type[BaseModel]) -> list[str]:
-    """The fields of the model that the unknown field stands in, following ``loc`` down."""
-    fields: Mapping[str, Any] = model.model_fields
-    for step in loc[:-1]:
-        if isinstance(step, str) and step in fields:
-            inner = _inner_model(fields[step].annotation)
-            if inner is None:
-                return []
-            fields = inner.model_fields
-    return [field.alias or name for name, field in fields.items()]
-
-
-def _inner_model(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        found = _inner_model(argument)
-        if found is not None:
-            return found
-    return None
 
 
 def _pointer(loc: Sequence[int | str], model: type[BaseModel]) -> str:

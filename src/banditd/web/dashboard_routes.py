@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from banditd.web.api import Route
 from banditd.web.handlers import dashboard
 from banditd.web.problems import INVALID, NOT_FOUND, UNAVAILABLE
+from banditd.web.route_parts import look
 from banditd.web.schemas import dashboard as schemas
 from banditd.web.schemas.base import ParameterModel, PolicyParameters
 
@@ -21,10 +22,9 @@ def _stats(
     answer: type[BaseModel],
     parameters: type[ParameterModel] = PolicyParameters,
 ) -> Route:
-    return Route(
-        method="GET", path=f"/v1/stats/{path}", handler=handler, operation=f"stats{path.capitalize()}",
-        summary=summary, tag="looking", scope="read", parameters=parameters, answers={200: answer},
-        problems=(INVALID, NOT_FOUND, UNAVAILABLE),
+    return look(
+        f"/v1/stats/{path}", handler, f"stats{path.capitalize()}", summary,
+        parameters=parameters, answers={200: answer}, problems=(INVALID, NOT_FOUND, UNAVAILABLE),
     )  # fmt: skip
 
 

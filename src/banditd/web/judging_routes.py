@@ -6,20 +6,18 @@ from typing import Final
 
 from banditd.web.api import Route
 from banditd.web.handlers import judging
-from banditd.web.problems import CONFLICT, INVALID, MALFORMED, MEDIA, NOT_FOUND, TOO_LARGE, UNAVAILABLE
+from banditd.web.problems import CONFLICT, INVALID, NOT_FOUND, UNAVAILABLE
+from banditd.web.route_parts import BODY, id_of, look
 from banditd.web.schemas import comparisons as pairs
 from banditd.web.schemas import judging as schemas
-from banditd.web.schemas.base import UUID_PATTERN
 
-_TASK: Final[dict[str, tuple[dict[str, object], str]]] = {
-    "id": ({"type": "string", "pattern": UUID_PATTERN}, "The task's id.")
-}
-_PROBLEMS: Final = (MALFORMED, TOO_LARGE, MEDIA, INVALID, NOT_FOUND, CONFLICT, UNAVAILABLE)
+_TASK: Final = id_of("The task's id.")
+_PROBLEMS: Final = (*BODY, NOT_FOUND, CONFLICT, UNAVAILABLE)
 
 JUDGING_ROUTES: Final[tuple[Route, ...]] = (
-    Route(
-        method="GET", path="/v1/judges", handler=judging.get, operation="listJudges",
-        summary="What judges have done, what it cost, and whether their verdicts count", tag="looking", scope="read",
+    look(
+        "/v1/judges", judging.get, "listJudges",
+        "What judges have done, what it cost, and whether their verdicts count",
         answers={200: schemas.JudgesAnswer}, problems=(UNAVAILABLE,),
     ),
     Route(
@@ -33,9 +31,9 @@ JUDGING_ROUTES: Final[tuple[Route, ...]] = (
         path_parameters=_TASK, body=schemas.JudgeResultRequest, answers={200: schemas.JudgeResultAnswer},
         problems=_PROBLEMS,
     ),
-    Route(
-        method="GET", path="/v1/comparisons", handler=judging.comparisons, operation="listComparisons",
-        summary="Which of two answers judges preferred, newest decisions first", tag="looking", scope="read",
+    look(
+        "/v1/comparisons", judging.comparisons, "listComparisons",
+        "Which of two answers judges preferred, newest decisions first",
         parameters=pairs.ComparisonParameters, answers={200: pairs.ComparisonsAnswer},
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),
     ),

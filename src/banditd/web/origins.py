@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from aiohttp import web
 
 from banditd.core.origins import Origin, trace_id_in
 from banditd.obs import logs
 from banditd.web.keys import TRACE_ID
+from banditd.web.schemas.routing import QueryOptions
 
 
-class SaysBefore(Protocol):
-    """A query that may name its task and the decisions that it comes after."""
-
-    @property
-    def regenerated_from(self) -> str | None: ...
-
-    @property
-    def escalated_from(self) -> str | None: ...
-
-    @property
-    def task_id(self) -> str | None: ...
-
-    @property
-    def parent_decision_id(self) -> str | None: ...
-
-
-def origin_of(request: web.Request, stated: SaysBefore, *, trace_as_task: bool) -> Origin:
+def origin_of(request: web.Request, stated: QueryOptions, *, trace_as_task: bool) -> Origin:
     """As the log keeps it. The daemon's own span goes on with the caller's trace, so both have one id.
 
     trace_as_task : the caller's trace, never a span of the daemon's own, is the task of what names none.

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from banditd.services.releasing.offered import Verb
+from banditd.services.releasing.service import Verb
 from banditd.web.api import Route
 from banditd.web.handlers import releases
-from banditd.web.problems import CONFLICT, INVALID, MALFORMED, MEDIA, NOT_FOUND, TOO_LARGE, UNAVAILABLE
+from banditd.web.problems import CONFLICT, INVALID, NOT_FOUND, UNAVAILABLE
+from banditd.web.route_parts import BODY, POLICY, id_of, look
 from banditd.web.schemas import releases as schemas
-from banditd.web.schemas.base import NAME_PATTERN, UUID_PATTERN
 
-_ID: Final[dict[str, tuple[dict[str, object], str]]] = {
-    "id": ({"type": "string", "pattern": UUID_PATTERN}, "The release's id.")
-}
-_POLICY: Final[dict[str, tuple[dict[str, object], str]]] = {
-    "policy": ({"type": "string", "pattern": NAME_PATTERN, "maxLength": 128}, "Name of the policy.")
-}
-_BODY: Final = (MALFORMED, TOO_LARGE, MEDIA, INVALID)
+_ID: Final = id_of("The release's id.")
 _WHAT: Final = {
     "promote": "Take the next step of a release; after the last one the candidate becomes the incumbent",
     "pause": "Stay at the step of a release; its tests go on",
@@ -31,7 +25,7 @@ def _verb(name: Verb) -> Route:
     return Route(
         method="POST", path=f"/v1/releases/{{id}}/{name}", handler=releases.verb(name), operation=f"{name}Release",
         summary=_WHAT[name], tag="releases", scope="admin", path_parameters=_ID, body=model, body_required=False,
-        answers={200: schemas.ReleaseAnswer}, problems=(*_BODY, NOT_FOUND, CONFLICT, UNAVAILABLE),
+        answers={200: schemas.ReleaseAnswer}, problems=(*BODY, NOT_FOUND, CONFLICT, UNAVAILABLE),
     )  # fmt: skip
 
 
@@ -40,27 +34,26 @@ RELEASE_ROUTES: Final[tuple[Route, ...]] = (
         method="POST", path="/v1/releases", handler=releases.start, operation="startRelease",
         summary="Give a candidate a growing part of the traffic", tag="releases", scope="admin",
         body=schemas.ReleaseRequest, answers={201: schemas.ReleaseAnswer},
-        problems=(*_BODY, NOT_FOUND, CONFLICT, UNAVAILABLE),
+        problems=(*BODY, NOT_FOUND, CONFLICT, UNAVAILABLE),
     ),
-    Route(
-        method="GET", path="/v1/releases", handler=releases.page, operation="listReleases",
-        summary="Releases, newest first", tag="releases", scope="read", parameters=schemas.ReleaseParameters,
-        answers={200: schemas.ReleasesAnswer}, problems=(INVALID, NOT_FOUND, UNAVAILABLE),
+    look(
+        "/v1/releases", releases.page, "listReleases", "Releases, newest first",
+        tag="releases", parameters=schemas.ReleaseParameters, answers={200: schemas.ReleasesAnswer},
+        problems=(INVALID, NOT_FOUND, UNAVAILABLE),
     ),
-    Route(
-        method="GET", path="/v1/releases/{id}", handler=releases.get, operation="getRelease",
-        summary="How a release stands", tag="releases", scope="read", path_parameters=_ID,
-        answers={200: schemas.ReleaseAnswer}, problems=(NOT_FOUND, UNAVAILABLE),
+    look(
+        "/v1/releases/{id}", releases.get, "getRelease", "How a release stands",
+        tag="releases", path_parameters=_ID, answers={200: schemas.ReleaseAnswer}, problems=(NOT_FOUND, UNAVAILABLE),
     ),
-    Route(
-        method="GET", path="/v1/releases/{id}/events", handler=releases.events, operation="listReleaseEvents",
-        summary="The history of a release", tag="releases", scope="read", path_parameters=_ID,
-        answers={200: schemas.ReleaseEventsAnswer}, problems=(NOT_FOUND, UNAVAILABLE),
+    look(
+        "/v1/releases/{id}/events", releases.events, "listReleaseEvents", "The history of a release",
+        tag="releases", path_parameters=_ID, answers={200: schemas.ReleaseEventsAnswer},
+        problems=(NOT_FOUND, UNAVAILABLE),
     ),
-    Route(
-        method="GET", path="/v1/releases/{id}/points", handler=releases.points, operation="listReleasePoints",
-        summary="How a release stood, now and then", tag="releases", scope="read", path_parameters=_ID,
-        answers={200: schemas.ReleasePointsAnswer}, problems=(NOT_FOUND, UNAVAILABLE),
+    look(
+        "/v1/releases/{id}/points", releases.points, "listReleasePoints", "How a release stood, now and then",
+        tag="releases", path_parameters=_ID, answers={200: schemas.ReleasePointsAnswer},
+        problems=(NOT_FOUND, UNAVAILABLE),
     ),
     _verb("promote"),
     _verb("pause"),
@@ -69,7 +62,7 @@ RELEASE_ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST", path="/v1/policies/{policy}/rollback", handler=releases.roll_back,
         operation="rollBackPolicy", summary="Abort the open release, else take the newest promotion back",
-        tag="releases", scope="admin", path_parameters=_POLICY, body=schemas.ReleaseVerb, body_required=False,
-        answers={200: schemas.RollbackAnswer}, problems=(*_BODY, NOT_FOUND, CONFLICT, UNAVAILABLE),
+        tag="releases", scope="admin", path_parameters=POLICY, body=schemas.ReleaseVerb, body_required=False,
+        answers={200: schemas.RollbackAnswer}, problems=(*BODY, NOT_FOUND, CONFLICT, UNAVAILABLE),
     ),
 )  # fmt: skip

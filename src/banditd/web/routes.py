@@ -35,6 +35,7 @@ from banditd.web.problems import (
     UNAVAILABLE,
 )
 from banditd.web.proving_routes import PROVING_ROUTES
+from banditd.web.route_parts import BODY, NAME, POLICY, PathParameters, id_of, look
 from banditd.web.schemas import arms as arm_schemas
 from banditd.web.schemas import chat as chat_schemas
 from banditd.web.schemas import messages as message_schemas
@@ -44,32 +45,18 @@ from banditd.web.schemas import reports as report_schemas
 from banditd.web.schemas import rewards as reward_schemas
 from banditd.web.schemas import routing as route_schemas
 from banditd.web.schemas import tags as tag_schemas
-from banditd.web.schemas.base import DECISION_PATTERN, NAME_PATTERN, UUID_PATTERN, OpenAnswerModel, PolicyParameters
+from banditd.web.schemas.base import DECISION_PATTERN, OpenAnswerModel, PolicyParameters
 
-_ID: Final[dict[str, tuple[dict[str, object], str]]] = {
-    "id": ({"type": "string", "pattern": UUID_PATTERN}, "An id that the daemon gave.")
-}
-_DECISION: Final[dict[str, tuple[dict[str, object], str]]] = {
+_DECISION: Final[PathParameters] = {
     "id": (
         {"type": "string", "pattern": f"{DECISION_PATTERN}|^reference:"},
         "The decision's id, an answer's id made of it (chatcmpl-<id>), or reference: and what your key calls it by.",
     )
 }
-_TOKEN: Final[dict[str, tuple[dict[str, object], str]]] = {
-    "token": ({"type": "string"}, "What a feedback link ends in.")
-}
-_NAME: Final[dict[str, object]] = {"type": "string", "pattern": NAME_PATTERN, "maxLength": 128}
-_ARM: Final = {"arm": (_NAME, "Name of the arm; a slash in it may be written as it is or as %2F.")}
-_POLICY: Final = {"policy": (_NAME, "Name of the policy.")}
-_BODY: Final = (MALFORMED, TOO_LARGE, MEDIA, INVALID)
+_TOKEN: Final[PathParameters] = {"token": ({"type": "string"}, "What a feedback link ends in.")}
+_ARM: Final = {"arm": (NAME, "Name of the arm; a slash in it may be written as it is or as %2F.")}
 _GATEWAY: Final = (MALFORMED, TOO_LARGE, MEDIA, NOT_FOUND, BUDGET, UNAVAILABLE)
 _GATEWAY_BODY: Final = BodyRule(most_bytes=attrgetter("gateway.max_body_bytes"), bounded=False)
-
-
-def _look(path: str, handler: object, operation: str, summary: str, **more: object) -> Route:
-    """A GET that needs the scope ``read``."""
-    values = {"method": "GET", "scope": "read", "tag": "looking", "problems": (UNAVAILABLE,)} | more
-    return Route(path=path, handler=handler, operation=operation, summary=summary, **values)  # type: ignore[arg-type]  # checked by the dataclass's users
 
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -77,14 +64,14 @@ ROUTES: Final[tuple[Route, ...]] = (
         method="POST", path="/v1/route", handler=routing.create, operation="route",
         summary="Decide which arm answers a query", tag="routing", scope="route",
         body=route_schemas.RouteRequest, idempotency_key=True, answers={200: route_schemas.RouteAnswer},
-        problems=(*_BODY, NO_ARM, NOT_FOUND, CONFLICT, BUDGET, UNAVAILABLE),
+        problems=(*BODY, NO_ARM, NOT_FOUND, CONFLICT, BUDGET, UNAVAILABLE),
     ),
     Route(
         method="POST", path="/v1/route/batch", handler=routing.create_batch, operation="routeBatch",
         summary="Decide for several queries in one commit (207 when one of them failed)", tag="routing",
         scope="route", body=route_schemas.RouteBatchRequest, takes=BATCH_BODY, idempotency_key=True,
         answers={200: route_schemas.RouteBatchAnswer, 207: route_schemas.RouteBatchAnswer},
-        problems=(*_BODY, CONFLICT, UNAVAILABLE),
+        problems=(*BODY, CONFLICT, UNAVAILABLE),
     ),
     Route(
         method="POST", path="/v1/rewards", handler=rewards.create, operation="reward",
@@ -94,12 +81,12 @@ ROUTES: Final[tuple[Route, ...]] = (
             200: reward_schemas.RewardAnswer, 202: reward_schemas.RewardReceiptAnswer,
             207: reward_schemas.RewardListAnswer,
         },
-        problems=(*_BODY, NOT_FOUND, CONFLICT, GONE, UNAVAILABLE),
+        problems=(*BODY, NOT_FOUND, CONFLICT, GONE, UNAVAILABLE),
     ),
     Route(
         method="DELETE", path="/v1/rewards/{id}", handler=rewards.retract, operation="retractReward",
         summary="Take a reward back; what it taught is unlearned", tag="rewards", scope="reward",
-        path_parameters=_ID, answers={200: reward_schemas.RewardReceiptAnswer},
+        path_parameters=id_of("An id that the daemon gave."), answers={200: reward_schemas.RewardReceiptAnswer},
         problems=(NOT_FOUND, CONFLICT, GONE, UNAVAILABLE),
     ),
     Route(
@@ -140,12 +127,12 @@ ROUTES: Final[tuple[Route, ...]] = (
         answers={200: chat_schemas.ModelList}, error_model=chat_schemas.OpenAIErrorAnswer,
         problems=(NOT_FOUND,),
     ),
-    _look(
+    look(
         "/v1/decisions", decisions.page, "listDecisions", "The decision log, newest first", tag="decisions",
         parameters=report_schemas.DecisionParameters, answers={200: report_schemas.DecisionPage},
         problems=(INVALID, UNAVAILABLE),
     ),
-    _look(
+    look(
         "/v1/decisions/{id}", decisions.get, "getDecision", "One decision whole", tag="decisions",
         path_parameters=_DECISION, answers={200: report_schemas.DecisionWhole}, problems=(NOT_FOUND, UNAVAILABLE),
     ),
@@ -153,7 +140,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         method="POST", path="/v1/decisions/{id}/usage", handler=decisions.report_usage,
         operation="reportUsage", summary="Report what a decision really cost", tag="decisions",
         scope="reward", idempotency_key=True, path_parameters=_DECISION, body=reward_schemas.UsageRequest,
-        answers={200: reward_schemas.UsageAnswer}, problems=(*_BODY, NOT_FOUND, CONFLICT, UNAVAILABLE),
+        answers={200: reward_schemas.UsageAnswer}, problems=(*BODY, NOT_FOUND, CONFLICT, UNAVAILABLE),
     ),
     Route(
         method="POST", path="/v1/decisions/{id}/activate", handler=decisions.activate,
@@ -172,9 +159,9 @@ ROUTES: Final[tuple[Route, ...]] = (
         operation="makeFeedbackLink", summary="Make a link with which anybody may vote on a decision",
         tag="decisions", scope="reward", path_parameters=_DECISION, body=reward_schemas.FeedbackLinkRequest,
         body_required=False, answers={200: reward_schemas.FeedbackLinkAnswer},
-        problems=(*_BODY, NOT_FOUND, UNAVAILABLE),
+        problems=(*BODY, NOT_FOUND, UNAVAILABLE),
     ),
-    _look(
+    look(
         "/feedback/{token}", feedback.show, "showFeedback", "The page of a feedback link: two buttons",
         tag="feedback", scope=None, path_parameters=_TOKEN, answers={200: None}, media="text/html",
         failed=feedback.failed, problems=(NOT_FOUND, UNAVAILABLE),
@@ -183,9 +170,9 @@ ROUTES: Final[tuple[Route, ...]] = (
         method="POST", path="/feedback/{token}", handler=feedback.vote, operation="giveFeedback",
         summary="Press one of its buttons: counts once, the other one corrects it", tag="feedback", scope=None,
         path_parameters=_TOKEN, takes=feedback.FORM_BODY, answers={200: None}, media="text/html",
-        failed=feedback.failed, problems=(*_BODY, NOT_FOUND, UNAVAILABLE),
+        failed=feedback.failed, problems=(*BODY, NOT_FOUND, UNAVAILABLE),
     ),
-    _look(
+    look(
         "/v1/arms", arms.page, "listArms", "Every arm of a policy", tag="arms",
         parameters=arm_schemas.ArmParameters, answers={200: arm_schemas.ArmListAnswer},
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),
@@ -194,9 +181,9 @@ ROUTES: Final[tuple[Route, ...]] = (
         method="POST", path="/v1/arms", handler=arms.add, operation="addArm", summary="Add an arm",
         tag="arms", scope="admin", idempotency_key=True, parameters=arm_schemas.ArmParameters,
         body=arm_schemas.ArmRequest, answers={201: arm_schemas.ArmAnswer},
-        problems=(*_BODY, NOT_FOUND, CONFLICT, UNAVAILABLE),
+        problems=(*BODY, NOT_FOUND, CONFLICT, UNAVAILABLE),
     ),
-    _look(
+    look(
         "/v1/arms/{arm}", arms.get, "getArm", "One arm", tag="arms", pattern="/v1/arms/{arm:.+}",
         path_parameters=_ARM, parameters=arm_schemas.ArmParameters, answers={200: arm_schemas.ArmAnswer},
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),
@@ -205,7 +192,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         method="PATCH", path="/v1/arms/{arm}", pattern="/v1/arms/{arm:.+}", handler=arms.patch,
         operation="patchArm", summary="Change an arm", tag="arms", scope="admin", idempotency_key=True,
         path_parameters=_ARM, parameters=arm_schemas.ArmParameters, body=arm_schemas.ArmPatch,
-        answers={200: arm_schemas.ArmAnswer}, problems=(*_BODY, NOT_FOUND, CONFLICT, UNAVAILABLE),
+        answers={200: arm_schemas.ArmAnswer}, problems=(*BODY, NOT_FOUND, CONFLICT, UNAVAILABLE),
     ),
     Route(
         method="DELETE", path="/v1/arms/{arm}", pattern="/v1/arms/{arm:.+}", handler=arms.delete,
@@ -213,17 +200,17 @@ ROUTES: Final[tuple[Route, ...]] = (
         scope="admin", idempotency_key=True, path_parameters=_ARM, parameters=arm_schemas.ArmParameters,
         answers={204: None}, problems=(INVALID, NOT_FOUND, CONFLICT, UNAVAILABLE),
     ),
-    _look(
+    look(
         "/v1/stats", reports.stats, "stats", "A policy in numbers",
         parameters=report_schemas.StatsParameters, answers={200: report_schemas.StatsAnswer},
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),
     ),
-    _look(
+    look(
         "/v1/savings", reports.savings, "savings", "What routing saved and lost against the baseline",
         parameters=money_schemas.SavingsParameters, answers={200: money_schemas.SavingsAnswer},
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),
     ),
-    _look(
+    look(
         "/v1/stats/contexts", reports.contexts, "statsContexts", "The same per cluster of queries",
         parameters=tag_schemas.TagParameters, answers={200: tag_schemas.ContextsAnswer},
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),
@@ -233,19 +220,19 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Name a cluster of queries, or take its name back", tag="looking", scope="admin",
         path_parameters={"cluster": ({"type": "integer", "minimum": 0}, "Number of the cluster.")},
         parameters=PolicyParameters, body=tag_schemas.ContextPatch,
-        answers={200: tag_schemas.ContextNameAnswer}, problems=(*_BODY, NOT_FOUND, UNAVAILABLE),
+        answers={200: tag_schemas.ContextNameAnswer}, problems=(*BODY, NOT_FOUND, UNAVAILABLE),
     ),
-    _look(
+    look(
         "/v1/tags", reports.tags, "listTags", "The tags of a policy's queries and their values",
         parameters=PolicyParameters, answers={200: tag_schemas.TagsAnswer},
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),
     ),
-    _look(
+    look(
         "/v1/stats/timeseries", reports.timeseries, "statsTimeseries", "The same over time",
         parameters=report_schemas.TimeseriesParameters, answers={200: report_schemas.TimeseriesAnswer},
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),
     ),
-    _look(
+    look(
         "/v1/promise", promise.get, "getPromise", "How a policy keeps its promise",
         parameters=promise_schemas.PromiseParameters, answers={200: promise_schemas.PromiseAnswer},
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),
@@ -254,15 +241,15 @@ ROUTES: Final[tuple[Route, ...]] = (
         method="PATCH", path="/v1/promise", handler=promise.patch, operation="patchPromise",
         summary="Promise something else, from the next decision on", tag="looking", scope="admin",
         body=promise_schemas.PromisePatch, answers={200: promise_schemas.PromiseAnswer},
-        problems=(*_BODY, NOT_FOUND, UNAVAILABLE),
+        problems=(*BODY, NOT_FOUND, UNAVAILABLE),
     ),
     Route(
         method="PATCH", path="/v1/policies/{policy}", handler=promise.patch_policy, operation="patchPolicy",
         summary="Turn a policy's switches: rollout, mode, promise", tag="looking", scope="admin",
-        path_parameters=_POLICY, body=promise_schemas.PolicyPatch, answers={200: promise_schemas.PromiseAnswer},
-        problems=(*_BODY, NOT_FOUND, UNAVAILABLE),
+        path_parameters=POLICY, body=promise_schemas.PolicyPatch, answers={200: promise_schemas.PromiseAnswer},
+        problems=(*BODY, NOT_FOUND, UNAVAILABLE),
     ),
-    _look(
+    look(
         "/v1/budgets", reports.budgets, "listBudgets", "What stands on the budgets",
         parameters=PolicyParameters, answers={200: money_schemas.BudgetsAnswer},
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),
@@ -270,57 +257,57 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST", path="/v1/budgets/{budget}/corrections", handler=reports.correct_budget,
         operation="correctBudget", summary="Correct what is charged to an account by hand", tag="looking",
-        scope="admin", idempotency_key=True, path_parameters={"budget": (_NAME, "Name of the budget.")},
+        scope="admin", idempotency_key=True, path_parameters={"budget": (NAME, "Name of the budget.")},
         body=money_schemas.CorrectionRequest, answers={200: money_schemas.CorrectionAnswer},
-        problems=(*_BODY, NOT_FOUND, CONFLICT, UNAVAILABLE),
+        problems=(*BODY, NOT_FOUND, CONFLICT, UNAVAILABLE),
     ),
     *DASHBOARD_ROUTES,
-    _look(
+    look(
         "/v1/policies", reports.policies, "listPolicies", "Every policy",
         answers={200: report_schemas.PoliciesAnswer},
     ),
-    _look(
+    look(
         "/v1/policies/{policy}/report", reports.policy_report, "policyReport", "Where a policy stands",
-        path_parameters=_POLICY, answers={200: report_schemas.PolicyReport},
+        path_parameters=POLICY, answers={200: report_schemas.PolicyReport},
         problems=(NOT_FOUND, UNAVAILABLE),
     ),
-    _look(
+    look(
         "/v1/policies/{policy}/snapshots", reports.snapshots, "listSnapshots", "Its snapshots, newest first",
-        path_parameters=_POLICY, parameters=report_schemas.SnapshotParameters,
+        path_parameters=POLICY, parameters=report_schemas.SnapshotParameters,
         answers={200: report_schemas.SnapshotsAnswer}, problems=(INVALID, NOT_FOUND, UNAVAILABLE),
     ),
     *PROVING_ROUTES,
-    _look(
+    look(
         "/health/liveness", operations.liveness, "liveness", "Does the process answer?", tag="operations",
         scope=None, answers={200: report_schemas.HealthAnswer}, problems=(), by_any_name=True,
     ),
-    _look(
+    look(
         "/health/readiness", operations.readiness, "readiness", "Should it get traffic?", tag="operations",
         scope=None, answers={200: report_schemas.HealthAnswer, 503: report_schemas.HealthAnswer}, problems=(),
         by_any_name=True, details="read",
     ),
-    _look(
+    look(
         "/metrics", operations.metrics, "metrics", "Metrics for Prometheus", tag="operations",
         answers={200: None}, media="text/plain",
     ),
-    _look(
+    look(
         "/openapi.json", operations.openapi, "openapi", "This description", tag="operations", scope=None,
         answers={200: OpenAnswerModel}, problems=(),
     ),
-    _look(
+    look(
         "/docs", operations.docs, "docs", "It, readable", tag="operations", scope=None, answers={200: None},
         media="text/html", problems=(),
     ),
-    _look(
+    look(
         "/", dashboard.page, "dashboard", "The dashboard, where a browser arrives", tag="operations", scope=None,
         answers={200: None}, media="text/html", problems=(),
     ),
-    _look(
+    look(
         "/dashboard/{file}", dashboard.file, "dashboardFile", "A file of the dashboard", tag="operations", scope=None,
         pattern="/dashboard/{file:.+}", answers={200: None}, media="text/javascript", problems=(NOT_FOUND,),
         path_parameters={"file": ({"type": "string"}, "Its name, such as app.js.")},
     ),
-    _look(
+    look(
         "/problems/{slug}", operations.problem, "problem", "What a kind of problem means", tag="operations",
         scope=None, path_parameters={"slug": ({"type": "string"}, "Last part of a problem's type.")},
         answers={200: None}, media="text/html", problems=(NOT_FOUND,),

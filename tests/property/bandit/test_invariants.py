@@ -6,8 +6,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from banditd.bandit import ArmPrior, ArmSums, PolicySettings, PolicyState, apply_floors, dollar_floors, draw
+from banditd.bandit.policies.base import ArmPrior, PolicySettings
+from banditd.bandit.policies.exploration import apply_floors, dollar_floors, draw
 from banditd.bandit.policies.quadrature import win_probabilities
+from banditd.bandit.posterior.statistics import ArmSums
+from banditd.bandit.state import PolicyState
 from banditd.core.types import FeatureGroup, FeatureSchema
 
 SCHEMA = FeatureSchema(

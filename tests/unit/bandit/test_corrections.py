@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from banditd.bandit import ArmPrior, PolicySettings, PolicyState
+from banditd.bandit.policies.base import ArmPrior, PolicySettings
 from banditd.bandit.posterior import families, ridge
+from banditd.bandit.state import PolicyState
 from banditd.core.types import Context, FeatureSchema
 
 Row = tuple[str, np.ndarray, float, float]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from tests.one_query import choose
 
-from banditd.bandit import ArmPrior, PolicySettings, PolicyState
+from banditd.bandit.policies.base import ArmPrior, PolicySettings
+from banditd.bandit.state import PolicyState
 
 
 def play(schema, draw_context, mean_of, *, kind: str, arms: int, rows: int, seed: int) -> np.ndarray:  # type: ignore[no-untyped-def]

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from tests.one_query import predict
 
-from banditd.bandit import ArmPrior, ArmSums, PolicySettings, PolicyState
+from banditd.bandit.policies.base import ArmPrior, PolicySettings
 from banditd.bandit.posterior.ridge import run_through
+from banditd.bandit.posterior.statistics import ArmSums
+from banditd.bandit.state import PolicyState
 from banditd.core.errors import ConfigurationError, InvalidInputError
 
 ARMS = [ArmPrior("a"), ArmPrior("b")]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from banditd.core.types import Context, Query
+from banditd.deciding.decide import Case
 from banditd.deciding.keeper import Keeper, PromiseRule, baseline_index
 from banditd.deciding.pledge import Pledge, blended, shares, without_dearer
+from banditd.deciding.rollout import Rollout
 from banditd.ope.reference import RatedDecision
 
 COST = np.array([[0.001, 0.01, 0.02], [0.001, 0.03, 0.02]])
@@ -22,6 +27,8 @@ def test_arms_dearer_than_the_baseline_are_out_where_the_baseline_may_answer() -
     away = ALL & np.array([True, True, False])
     assert without_dearer([pledge, pledge], away, COST) is away
     assert without_dearer([None, None], ALL, COST) is ALL
+    cheapest_is_away = ALL & np.array([True, False, True])
+    assert without_dearer([pledge, pledge], cheapest_is_away, COST) is cheapest_is_away  # the dearer one is out
 
 
 def test_one_query_has_a_promise_and_its_neighbour_has_none() -> None:
@@ -101,3 +108,29 @@ def test_learning_again_from_the_log_is_what_was_learned() -> None:
     assert restarted.misses.baseline_bias == live.misses.baseline_bias
     assert restarted.reserve.owed == live.reserve.owed
     assert restarted.reference_share == live.reference_share
+
+
+def test_a_case_that_is_asked_something_keeps_everything_else() -> None:
+    context = Context(np.ones(2), 0)
+    everything = {
+        "query": Query(text="a"), "context": context, "input_tokens": 3.0, "session_arm": "a", "accounts": (),
+        "pledge": None, "rollout": None, "cached_arm": "b", "cached_tokens": 2.0, "prospects": np.ones(2),
+        "call_price": np.zeros(2),
+    }  # fmt: skip
+    assert everything.keys() == {field.name for field in dataclasses.fields(Case)}
+    pledge, rollout = Pledge(0, 1.0, 0.5), Rollout(1, 0.5, "policy")
+    found = Case(**everything).under(pledge, rollout, "c")
+    for name, value in (everything | {"pledge": pledge, "rollout": rollout, "session_arm": "c"}).items():
+        assert getattr(found, name) is value
+
+
+def test_what_is_pledged_follows_the_terms_and_the_rule() -> None:
+    keeper = Keeper(PromiseRule(keep=0.9, reference_share=0.1), n_arms=3, n_features=2, baseline=2)
+    first = keeper.pledge()
+    assert keeper.pledge() is first
+    keeper.promise.terms = dataclasses.replace(keeper.terms, price_per_usd=4.0, share=0.3, state="keeping")
+    assert keeper.pledge() == Pledge(2, 4.0, 0.3, 0.9, "keeping")
+    keeper.rule = PromiseRule(keep=0.8, reference_share=0.9)
+    assert keeper.pledge() == Pledge(2, 4.0, pytest.approx(0.1), 0.8, "keeping")
+    keeper.realign(np.array([2, 1, 0]), baseline=0)
+    assert keeper.pledge().baseline == 0

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from banditd.bandit import ArmPrior, PolicySettings, PolicyState
+from banditd.bandit.policies.base import ArmPrior, PolicySettings
 from banditd.bandit.posterior.posterior import Posterior
+from banditd.bandit.state import PolicyState
 from banditd.core.types import FeatureGroup, FeatureSchema, FloatArray
 from banditd.deciding.promise import (
     COLD,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.unit.replay.conftest import WriteFolder
 
-from banditd.bandit import POLICIES
+from banditd.bandit.policies.registry import POLICIES
 from banditd.core.errors import ConfigurationError, InvalidInputError, InvariantError
 from banditd.core.types import Price
 from banditd.replay import FeedbackSource, ReplayOptions, Row, Served, make_plan, report_table, run, run_with

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from tests.one_query import predict
 
-from banditd.bandit import ArmPrior, PolicySettings, PolicyState
+from banditd.bandit.policies.base import ArmPrior, PolicySettings
+from banditd.bandit.state import PolicyState
 from banditd.core.errors import InvalidInputError
 from banditd.replay import evaluation_prior
 from banditd.replay.contexts import build_contexts

@@ -11,6 +11,7 @@ from banditd.storage.codec import (
     pack_facts,
     pack_mapping,
     pack_names,
+    pack_terms,
     pack_vector,
     unpack_context,
     unpack_mapping,
@@ -52,6 +53,16 @@ def test_mappings_and_names_come_back():
     assert pack_mapping(mapping).isascii()
     assert unpack_mapping(pack_mapping({})) == {}
     assert unpack_names(pack_names(("b", "a"))) == ("b", "a")
+
+
+def test_terms_are_json_word_for_word():
+    for terms in (
+        {},
+        {"share": 0.25, "price_per_usd": 12.5, "state": "keeping"},
+        {"side": "p\u00e9", "rollout": 0.5},
+    ):
+        assert pack_terms(terms) == pack_mapping(terms)
+        assert pack_terms(dict(terms)) is pack_terms(terms)
 
 
 def test_a_number_that_json_has_not_is_refused():

@@ -172,6 +172,7 @@ async def test_a_read_sees_one_state(database):
     assert await reading == (1, 1)
 
 
+@pytest.mark.usefixtures("durable_files")
 async def test_sqlite_connections_are_durable_and_check_references(database):
     def settings(connection):
         return {

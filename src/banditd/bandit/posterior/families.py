@@ -97,12 +97,8 @@ class FamilyRidge:
         self._due: set[int] = set()  # arms to be rebuilt
         self._heads_due: set[int] = set()  # and heads that the arms like them have told something else
 
-    def rebuild(self, evidence: Sequence[Evidence]) -> None:
-        """Refactorise everything from the sums."""
-        run_through(self.rebuilding(evidence))
-
     def rebuilding(self, evidence: Sequence[Evidence]) -> Iterator[None]:
-        """The same in pieces, one arm each. Nothing may be folded or looked at in between."""
+        """Refactorise everything from the sums in pieces, one arm each. Nothing may be folded in between."""
         self._evidence = list(evidence)
         self._counts = np.array([arm.sums.n + arm.prior_worth for arm in evidence])
         for i, arm in enumerate(evidence):

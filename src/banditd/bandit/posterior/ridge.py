@@ -102,12 +102,11 @@ class PooledRidge:
         self._due: dict[int, Evidence] = {}  # arms to be rebuilt, from this
         self._shared_due = False
 
-    def rebuild(self, evidence: Sequence[Evidence]) -> None:
-        """Refactorise everything from the sums: K + 1 Cholesky factorisations."""
-        run_through(self.rebuilding(evidence))
-
     def rebuilding(self, evidence: Sequence[Evidence]) -> Iterator[None]:
-        """The same in pieces, one arm each. Until the last is done everything is as it was; nothing may be folded."""
+        """Refactorise everything from the sums, K + 1 Cholesky factorisations, in pieces, one arm each.
+
+        Until the last is done everything is as it was; nothing may be folded.
+        """
         d = self._own_precision.shape[0]
         inverses = []
         for arm in evidence:

@@ -249,10 +249,10 @@ def _arm_words(before: Sequence[Arm], after: Sequence[Arm]) -> list[str]:
 
 
 def _changed(name: str, was: object, becomes: object) -> str:
-    return f"{name}: {_shown(was)} -> {_shown(becomes)}"
+    return f"{name}: {_text_of(was)} -> {_text_of(becomes)}"
 
 
-def _shown(value: object) -> str:
+def _text_of(value: object) -> str:
     if isinstance(value, float | int) and not isinstance(value, bool):
         return f"{value:g}"
     return value if isinstance(value, str) else json.dumps(value, default=dict)

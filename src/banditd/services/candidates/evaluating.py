@@ -24,10 +24,10 @@ from banditd.services.candidates.applying import Applied
 from banditd.services.candidates.cases import CasePlay
 from banditd.services.candidates.course import begin_courses, earlier_of, promises_otherwise, warming_of
 from banditd.services.candidates.decided_again import Rule
+from banditd.services.candidates.evaluation_answer import evaluation_answer
 from banditd.services.candidates.knowledge import Knowledge
 from banditd.services.candidates.replayable import not_to_be_replayed
 from banditd.services.candidates.service import CandidateService
-from banditd.services.candidates.shown import shown_evaluation
 from banditd.services.candidates.verdict import Evidence, finding_of
 from banditd.services.candidates.walk import LogWalk, Window
 from banditd.services.policy import PolicyRuntime, runtime_of
@@ -168,21 +168,21 @@ class EvaluationService:
             )
         if finding is None:
             self._begin()
-        return shown_evaluation(evaluation)
+        return evaluation_answer(evaluation)
 
     async def list(self, policy: str | None, candidate: str | None, limit: int) -> Mapping[str, object]:
         """Newest first. Raises NotFoundError (policy)."""
         if policy is not None:
             runtime_of(self._runtimes, policy)
         found = await self._store.list(policy, candidate, limit)
-        return {"evaluations": [shown_evaluation(one) for one in found]}
+        return {"evaluations": [evaluation_answer(one) for one in found]}
 
     async def get(self, evaluation_id: str) -> Mapping[str, object]:
         """One. Raises NotFoundError."""
         found = await self._store.get(evaluation_id)
         if found is None:
             raise NotFoundError("there is no such evaluation", code="EVALUATION_NOT_FOUND")
-        return shown_evaluation(found)
+        return evaluation_answer(found)
 
     # -------------------------------------------------------------- the work
 

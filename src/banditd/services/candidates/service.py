@@ -68,21 +68,21 @@ class CandidateService:
                 "choose another name",
                 code="CANDIDATE_EXISTS",
             )
-        return await self._shown_with_shadow(kept), kept.candidate_id == wanted.candidate_id
+        return await self._answer_with_shadow(kept), kept.candidate_id == wanted.candidate_id
 
     async def list(self, policy: str) -> Mapping[str, object]:
         """Every candidate of a policy. Raises NotFoundError."""
         runtime_of(self._runtimes, policy)
         found = await self._store.list(policy)
-        shadows = await self.shadows.shown(found)
+        shadows = await self.shadows.answers(found)
         return {
             "policy": policy,
-            "candidates": [self._shown(one) | {"shadow": shadows.get(one.candidate_id)} for one in found],
+            "candidates": [self._answer(one) | {"shadow": shadows.get(one.candidate_id)} for one in found],
         }
 
     async def get(self, policy: str, name: str) -> Mapping[str, object]:
         """One candidate. Raises NotFoundError."""
-        return await self._shown_with_shadow(await self.load(policy, name))
+        return await self._answer_with_shadow(await self.load(policy, name))
 
     async def shadow(self, policy: str, name: str, *, running: bool) -> Mapping[str, object]:
         """Shadow a candidate, or stop. Raises NotFoundError, InvalidInputError, ConflictError."""
@@ -91,7 +91,7 @@ class CandidateService:
             await self.shadows.start(self._runtimes[policy], candidate, self.applied(candidate))
         else:
             await self.shadows.stop(candidate)
-        return await self._shown_with_shadow(candidate)
+        return await self._answer_with_shadow(candidate)
 
     async def load(self, policy: str, name: str) -> Candidate:
         """The candidate itself. Raises NotFoundError."""
@@ -117,18 +117,18 @@ class CandidateService:
         """The policy as it stands now, with the candidate's difference. Raises NotFoundError, InvalidInputError."""
         return apply_candidate(runtime_of(self._runtimes, candidate.policy), candidate, self._check)
 
-    async def _shown_with_shadow(self, candidate: Candidate) -> dict[str, object]:
-        shadows = await self.shadows.shown([candidate])
-        return self._shown(candidate) | {"shadow": shadows.get(candidate.candidate_id)}
+    async def _answer_with_shadow(self, candidate: Candidate) -> dict[str, object]:
+        shadows = await self.shadows.answers([candidate])
+        return self._answer(candidate) | {"shadow": shadows.get(candidate.candidate_id)}
 
-    def _shown(self, candidate: Candidate) -> dict[str, object]:
-        shown: dict[str, object] = {**candidate.plain(), "class": None, "difference": [], "problem": None}
+    def _answer(self, candidate: Candidate) -> dict[str, object]:
+        answer: dict[str, object] = {**candidate.plain(), "class": None, "difference": [], "problem": None}
         try:
             applied = apply_candidate(self._runtimes[candidate.policy], candidate)
         except BanditdError as error:
             # The policy has changed since: an arm is gone, say.
-            return shown | {"problem": error.message, "words": f"It cannot be applied any more: {error.message}"}
-        return shown | {
+            return answer | {"problem": error.message, "words": f"It cannot be applied any more: {error.message}"}
+        return answer | {
             "class": applied.candidate_class,
             "difference": list(applied.difference),
             "words": applied.words,

@@ -44,7 +44,7 @@ def walked_of(shadow: Shadow, parts: Parts) -> Walked:
     )
 
 
-def shown_shadow(shadow: Shadow, parts: Parts) -> dict[str, object]:
+def shadow_answer(shadow: Shadow, parts: Parts) -> dict[str, object]:
     """How far it is and what it says so far, over all and by slice."""
     walked = walked_of(shadow, parts)
     sums = walked.sums

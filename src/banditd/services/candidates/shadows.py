@@ -15,7 +15,7 @@ from banditd.ports.shadows import ShadowStore
 from banditd.services.candidates.applying import Applied
 from banditd.services.candidates.course import promises_otherwise
 from banditd.services.candidates.replayable import not_to_be_replayed
-from banditd.services.candidates.shadow_words import shown_shadow, walked_of
+from banditd.services.candidates.shadow_words import shadow_answer, walked_of
 from banditd.services.candidates.shadowing import Shadowing, rule_of
 from banditd.services.candidates.verdict import Evidence, finding_of
 from banditd.services.policy import PolicyRuntime
@@ -66,11 +66,11 @@ class ShadowDesk:
         await self._store.stop(candidate.candidate_id, at_us=self._clock.now_us())
         self._counting.look_again(candidate.policy)
 
-    async def shown(self, candidates: Sequence[Candidate]) -> Mapping[str, Mapping[str, object]]:
+    async def answers(self, candidates: Sequence[Candidate]) -> Mapping[str, Mapping[str, object]]:
         """Those that are or were shadowed, by candidate."""
         found = await self._store.of_candidates([one.candidate_id for one in candidates])
         sums = await self._store.sums([shadow.shadow_id for shadow in found.values()]) if found else {}
-        return {one: shown_shadow(shadow, sums.get(shadow.shadow_id, {})) for one, shadow in found.items()}
+        return {one: shadow_answer(shadow, sums.get(shadow.shadow_id, {})) for one, shadow in found.items()}
 
     async def found(self, runtime: PolicyRuntime, applied: Applied, question: Question) -> Finding:
         """What the sums say of the candidate so far. Raises ConflictError where it was never shadowed."""

@@ -7,7 +7,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final
 from weakref import WeakSet
 
 from banditd.core.attempts import Attempt
@@ -23,10 +23,11 @@ from banditd.services.gateway.answers import COMPARED
 from banditd.services.gateway.call import GatewayCall, GatewayRules
 from banditd.services.gateway.counting import Counted, count_tokens
 from banditd.services.gateway.exchange import Exchange
-from banditd.services.gateway.heard import HeardExchange, Listener
+from banditd.services.gateway.listening import ListenedExchange, Listener
 from banditd.services.gateway.regenerations import Regenerations
 from banditd.services.policy import PolicyRuntime
 from banditd.services.turns import Ahead
+from banditd.services.walks import Routing
 
 logger = logging.getLogger(__name__)
 # A settlement that the database does not take is tried again; after that its estimate stands: it is charged already.
@@ -39,13 +40,6 @@ ELSEWHERE_WAITS_S: Final = (2 * SETTLED_TOGETHER_S, 8 * SETTLED_TOGETHER_S)
 SETTLE_AGAIN_S: Final = (0.5, 2.0, 8.0)
 
 Report = Callable[[UsageReport], Awaitable[object]]
-
-
-class Routing(Protocol):
-    """Who decides: at once durable, or ahead of the commit."""
-
-    async def route(self, query: Query) -> Decision: ...
-    async def ahead(self, query: Query) -> Ahead: ...
 
 
 class Gateway:
@@ -82,8 +76,8 @@ class Gateway:
 
     def exchange(self, call: GatewayCall) -> Exchange:
         """One request and its answer. Nothing has happened yet."""
-        heard = self.listener
-        exchange = Exchange(self, call) if heard is None else HeardExchange(self, call, heard)
+        listener = self.listener
+        exchange = Exchange(self, call) if listener is None else ListenedExchange(self, call, listener)
         self._exchanges.add(exchange)
         return exchange
 

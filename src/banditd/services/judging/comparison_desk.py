@@ -26,7 +26,7 @@ MANY: Final = 1_000_000
 
 
 class ComparisonDesk:
-    """``services.comparisons.Comparisons``. client_judge : the judge of that name, where clients call it."""
+    """Pairs of answers, and what was said of them. client_judge : the judge of that name, where clients call it."""
 
     def __init__(
         self,

@@ -8,25 +8,20 @@ its verdict in: that one is noted as counted all the same, and taken back by who
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from banditd.core.errors import BanditdError
 from banditd.core.judging import METRIC, SOURCE_PREFIX, RewardState, StoredJudgement
-from banditd.core.types import RewardReceipt
 from banditd.ports.judging import JudgingStore
-from banditd.services.bundle import RewardInput
+from banditd.services.walks import RewardInput, Rewards
 
 BATCH: Final = 200
-
-
-class TakesRewards(Protocol):
-    async def submit(self, rewards: Sequence[RewardInput]) -> list[RewardReceipt | BanditdError]: ...
 
 
 class VerdictRewards:
     """Hands verdicts in, and takes those of refused judges back."""
 
-    def __init__(self, store: JudgingStore, rewards: TakesRewards) -> None:
+    def __init__(self, store: JudgingStore, rewards: Rewards) -> None:
         self._store = store
         self._rewards = rewards
 

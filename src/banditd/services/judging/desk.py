@@ -26,7 +26,7 @@ MANY: Final = 1_000_000
 
 
 class JudgeDesk:
-    """``bundle.Judges``."""
+    """Judges and the tasks of those that clients call themselves."""
 
     def __init__(
         self,

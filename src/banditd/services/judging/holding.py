@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, TypeVar
 
 from banditd.core.errors import UnavailableError
-from banditd.services.gateway.heard import Answered
+from banditd.services.gateway.listening import Answered
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)

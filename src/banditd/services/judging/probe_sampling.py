@@ -19,10 +19,10 @@ from banditd.obs.metrics import Metrics
 from banditd.ports import Clock
 from banditd.ports.probing import ProbeStore
 from banditd.services.gateway.call import GatewayCall
-from banditd.services.gateway.heard import Answered, Listener
-from banditd.services.judging.asking_again import again, may_be_repeated
+from banditd.services.gateway.listening import Answered, Listener
 from banditd.services.judging.comparing import Comparing
 from banditd.services.judging.holding import Holding
+from banditd.services.judging.repeating import may_be_repeated, request_to_repeat
 from banditd.services.judging.sampling import Coin
 from banditd.services.judging.texts import answer_text
 from banditd.services.policy import PolicyRuntime
@@ -41,7 +41,7 @@ class WantedAnswers:
 
 
 class ProbeSampling:
-    """``gateway.heard.Listener`` for the probes of these judges."""
+    """``gateway.listening.Listener`` for the probes of these judges."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class ProbeSampling:
         return [request for one in held for request in self._requests(one)]
 
     def _requests(self, one: Answered) -> list[ProbeRequest]:
-        repeat = again(one.call)
+        repeat = request_to_repeat(one.call)
         if repeat is None:
             return []
         decision, now_us = one.decision, self._clock.now_us()
@@ -166,7 +166,7 @@ def _verdict_usd(judge: JudgeRule, decision: Decision) -> float:
 
 
 class Listeners:
-    """``gateway.heard.Listener``: several of them, each of which hears what it wants."""
+    """``gateway.listening.Listener``: several of them, each of which hears what it wants."""
 
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self._listeners = tuple(listeners)

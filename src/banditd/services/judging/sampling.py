@@ -14,7 +14,7 @@ from banditd.obs.metrics import Metrics
 from banditd.ports import Clock, Secrets
 from banditd.ports.judging import JudgingStore
 from banditd.services.gateway.call import GatewayCall
-from banditd.services.gateway.heard import Answered
+from banditd.services.gateway.listening import Answered
 from banditd.services.judging.holding import Holding
 from banditd.services.judging.texts import JUDGED_SURFACES, answer_text, question_text
 
@@ -31,7 +31,7 @@ class Coin:
 
 
 class AnswerSampling:
-    """``gateway.heard.Listener`` for the judges; give it to the gateway, and close it after the last answer."""
+    """``gateway.listening.Listener`` for the judges; give it to the gateway, and close it after the last answer."""
 
     def __init__(
         self,

@@ -20,7 +20,6 @@ from banditd.core.usage import Settled, news_of
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock, DecisionLog, RewardLog
 from banditd.services.breakers import Breakers
-from banditd.services.bundle import RewardInput, UsageReceipt
 from banditd.services.learning.reward_rules import (
     DEFAULT_IDENTITY,
     is_unknown_reference,
@@ -28,6 +27,7 @@ from banditd.services.learning.reward_rules import (
     unknown_reference,
 )
 from banditd.services.policy import PolicyRuntime, RewardRules, SourceRule
+from banditd.services.walks import RewardInput, UsageReceipt
 
 
 class RewardService:

@@ -18,6 +18,7 @@ from banditd.core.ids import new_id
 from banditd.core.types import Arm, BoolArray, FloatArray, IntArray, Query
 from banditd.deciding.decide import Case, Decided
 from banditd.deciding.keeper import Keeper, baseline_index
+from banditd.deciding.pledge import Pledge
 from banditd.deciding.rollout import Rollout, side_of
 from banditd.deciding.view import RouteView
 from banditd.ports import PromisedOutcome, RatedOutcome
@@ -77,21 +78,22 @@ class PromiseBook:
 
     def asking(self, cases: list[Case], view: RouteView) -> list[Case]:
         """The cases with what the promise and the rollout ask of them."""
-        return cases if self.idle else [self._asking(case, view) for case in cases]
-
-    def _asking(self, case: Case, view: RouteView) -> Case:
-        query, switches = case.query, self.switches
-        if query.pinned:
-            return case
-        baseline = self.baseline(view)
+        baseline = None if self.idle else self.baseline(view)
         if baseline is None:
-            return case
-        rollout = _rollout(switches, self._runtime.name, query, baseline)
-        keep = self.keep_of(query)
-        pledge = None if keep is None else self.keeper(keep, view, baseline).pledge()
-        return replace(
-            case, pledge=pledge, rollout=rollout, session_arm=_session_arm(case, rollout, view.arms[baseline].arm)
-        )
+            return cases
+        switches, name = self.switches, view.arms[baseline].arm
+        pledges: dict[float | None, Pledge | None] = {None: None}
+        found = []
+        for case in cases:
+            if case.query.pinned:
+                found.append(case)
+                continue
+            keep = self.keep_of(case.query)
+            if keep is not None and keep not in pledges:
+                pledges[keep] = self.keeper(keep, view, baseline).pledge()
+            rollout = _rollout(switches, self._runtime.name, case.query, baseline)
+            found.append(case.under(pledges[keep], rollout, _session_arm(case, rollout, name)))
+        return found
 
     def keep_of(self, query: Query) -> float | None:
         """What is to be kept on a query; None where it has an objective of its own, or nothing is promised."""
@@ -157,12 +159,14 @@ class PromiseBook:
         if keeper.due:
             self.due = True
             self.wake()
-        self._note_overruled(standing, overruled_by(case, decided, row))
+        if case.accounts or self._overruled:
+            self._note_overruled(standing, overruled_by(case, decided, row))
 
     def _note_overruled(self, standing: Standing, name: str | None) -> None:
-        fading = self._overruled.setdefault(standing, {})
+        fading = self._overruled.get(standing, {})
         if name is None and not fading:
             return
+        self._overruled[standing] = fading
         for other in fading:
             fading[other] *= 1.0 - 1.0 / OVERRULED_MEMORY
         if name is not None:

@@ -55,6 +55,6 @@ def _facts(case: Case, decided: Decided, row: int) -> dict[str, float | str]:
 
 
 def _state(pledge: Pledge, case: Case, decided: Decided, row: int) -> str:
-    if overruled_by(case, decided, row) is not None:
+    if case.accounts and overruled_by(case, decided, row) is not None:
         return "budget_rules"
     return pledge.state if decided.eligible[row, pledge.baseline] else "baseline_away"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Final
+from typing import Final, Literal
 
 from banditd.core.candidate import Candidate
 from banditd.core.errors import ConflictError, InvalidInputError, NotFoundError
@@ -21,9 +21,9 @@ from banditd.services.policy import PolicyRuntime, runtime_of
 from banditd.services.promising.reports import candidate_words, standings
 from banditd.services.releasing.book import switches_of
 from banditd.services.releasing.keeping import ReleaseKeeping
-from banditd.services.releasing.offered import Verb
-from banditd.services.releasing.words import shown, shown_event, shown_point
+from banditd.services.releasing.words import event_answer, point_answer, release_answer
 
+Verb = Literal["promote", "pause", "resume", "abort"]
 SETTINGS: Final = frozenset({"kind", "options", "exploration_floor", "cost_weight", "promise"})
 COOL_DOWN_US: Final = 3_600_000_000
 ARM_FIELDS: Final = frozenset({"enabled", "min_share"})
@@ -123,7 +123,7 @@ class ReleaseService:
     async def events(self, release_id: str) -> Mapping[str, object]:
         """Its history, oldest first. Raises NotFoundError."""
         await self._load(release_id)
-        return {"events": [shown_event(one) for one in await self._store.events(release_id)]}
+        return {"events": [event_answer(one) for one in await self._store.events(release_id)]}
 
     async def points(self, release_id: str) -> Mapping[str, object]:
         """How it stood now and then, oldest first, and how it stands. Raises NotFoundError."""
@@ -131,7 +131,7 @@ class ReleaseService:
         points = [*await self._store.points(release_id)]
         if release.open:
             points.append(point_of(release, self._clock.now_us()))
-        return {"points": [shown_point(one) for one in points]}
+        return {"points": [point_answer(one) for one in points]}
 
     async def change(
         self, release_id: str, verb: Verb, *, key_name: str | None, reason: str | None, force: bool = False
@@ -174,7 +174,7 @@ class ReleaseService:
     def _shown(self, release: Release) -> Mapping[str, object]:
         """With what the candidate promises, and whether it decides, as this replica keeps both."""
         promises: list[dict[str, object]] = []
-        answer = shown(release)
+        answer = release_answer(release)
         sentences = [answer["words"]]
         runtime = self._runtimes.get(release.policy)
         if runtime is not None and release.phase == "promoted":

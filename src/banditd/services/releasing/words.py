@@ -12,7 +12,7 @@ from banditd.deciding.release_tests import needed
 from banditd.deciding.release_windows import false_alarms_per_month
 
 
-def shown(release: Release) -> dict[str, Any]:
+def release_answer(release: Release) -> dict[str, Any]:
     """A release as the API shows it, but for times."""
     terms = release.terms
     return {
@@ -51,7 +51,7 @@ def shown(release: Release) -> dict[str, Any]:
     }
 
 
-def shown_event(event: ReleaseEvent) -> dict[str, Any]:
+def event_answer(event: ReleaseEvent) -> dict[str, Any]:
     """A line of a release's history as the API shows it, but for times."""
     return {
         "event": event.event,
@@ -63,7 +63,7 @@ def shown_event(event: ReleaseEvent) -> dict[str, Any]:
     }
 
 
-def shown_point(point: ReleasePoint) -> dict[str, Any]:
+def point_answer(point: ReleasePoint) -> dict[str, Any]:
     """How a release stood at a moment as the API shows it, but for times."""
     return {
         "at_us": point.at_us,

@@ -87,7 +87,7 @@ def headline(total: Mapping[str, float], row: Mapping[str, float], reference: Re
     saved = saved_against(reference.arm, row, total)
     known = verdict_of(sums)
     held = "unknown" if reference.keep is None else known.held(reference.keep)
-    found = settled_when(sums, reference, held, pace)
+    found = settled_when(sums, known, reference, held, pace)
     tried = int(total.get("tried_decisions", 0))
     tried_usd, lost_by_trying = total.get("tried_usd", 0.0), ratio(total.get("tried_reward", 0.0), decisions)
     sentences = {
@@ -138,7 +138,7 @@ def saved_against(arm: str | None, row: Row, total: Mapping[str, float]) -> Save
     )
 
 
-def settled_when(sums: FixedArmSums, reference: Reference, held: str, pace: Pace) -> Fields | None:
+def settled_when(sums: FixedArmSums, known: Verdict, reference: Reference, held: str, pace: Pace) -> Fields | None:
     """What would settle the verdict on the baseline; None where the promise is known to be held or broken.
 
     Nor is anything foretold before the first reward: how far rewards spread is not known.
@@ -147,8 +147,7 @@ def settled_when(sums: FixedArmSums, reference: Reference, held: str, pace: Pace
         return None
     if reference.keep is None:
         return settles(sums, pace, share=reference.share, precision=reference.precision)
-    known, promised = verdict_of(sums), reference.keep - TOLERANCE
-    wanted = reference.precision
+    promised, wanted = reference.keep - TOLERANCE, reference.precision
     if known.reward is not None and known.baseline_reward is not None:
         wanted = max(wanted, abs(known.reward / promised - known.baseline_reward))
     return settled_at(sums, pace, wanted, share=reference.share)

@@ -117,8 +117,8 @@ def _against(one: _Fixed, ours_usd: float | None, pace: Pace, reference: Referen
         "saved_usd_per_decision": saved,
         "saved_share": ratio(saved, one.cost_usd) if saved is not None and one.cost_usd else None,
         "cheaper": None if saved is None else saved > 0.0,
-        "reward": shown(sums.mean_reward()),
-        "reward_difference": shown(difference),
+        "reward": estimate_answer(sums.mean_reward()),
+        "reward_difference": estimate_answer(difference),
         "effective_sample_size": sums.worth,
         "worth": sums.worth,
         "rated_decisions": sums.rated,
@@ -166,8 +166,8 @@ def _mixture(fixed: Sequence[_Fixed], ours_usd: float | None) -> dict[str, objec
     return {
         "arms": [{"arm": name, "share": share} for name, (_, share) in zip(names, shares, strict=False)],
         "cost_usd_per_decision": mix.cost_usd,
-        "reward": shown(reward),
-        "reward_difference": shown(difference),
+        "reward": estimate_answer(reward),
+        "reward_difference": estimate_answer(difference),
         "verdict": None if short else verdict_on_routing(difference),
         "reason": short,
     }
@@ -181,7 +181,7 @@ def _combined(shares: Sequence[tuple[FixedArmSums, float]]) -> tuple[MeanEstimat
     return MeanEstimate.within(reward, half, 0.0, 1.0), MeanEstimate.within(-gain, half, -1.0, 1.0)
 
 
-def shown(estimate: MeanEstimate | None) -> dict[str, object] | None:
+def estimate_answer(estimate: MeanEstimate | None) -> dict[str, object] | None:
     """A mean as the API writes it."""
     if estimate is None:
         return None

@@ -17,7 +17,7 @@ from banditd.services.reports.one_value import OneValue
 from banditd.services.reports.period import period_of
 from banditd.services.reports.reports import ReportService
 from banditd.services.reports.rows import REWARD_SUMS, STEP_SUMS, iso_time, reward_of, step_row
-from banditd.services.reports.savings import FIXED_ARM_SUMS, fixed_arm_sums, shown
+from banditd.services.reports.savings import FIXED_ARM_SUMS, estimate_answer, fixed_arm_sums
 from banditd.services.reports.summaries import Row, add_up, ratio
 
 SERIES: Final = 12
@@ -256,7 +256,7 @@ def _cell(row: Row, of_value: int) -> dict[str, object]:
         "decisions": decisions,
         "share": ratio(decisions, of_value),
         **reward_of(row).fields(),
-        "always": None if always is None or always.interval is None else shown(always),
+        "always": None if always is None or always.interval is None else estimate_answer(always),
         "spend_usd": float(row.get("spend_usd", 0.0)),
         "cost_usd_per_decision": ratio(float(row.get("fixed_cost_usd", 0.0)), float(row.get("fixed_decisions", 0))),
         "mean_latency_ms": ratio(float(row.get("latency_ms_sum", 0.0)), float(row.get("latency_reports", 0))),

@@ -35,10 +35,10 @@ class LogReader(Protocol):
 
     @property
     def columns(self) -> Mapping[str, str]:
-        """Name to Arrow type, as ``DecisionLog.columns``."""
+        """Name to Arrow type, of each column."""
 
     def stream(self, policy: str | None, *, batch_rows: int = 1000) -> AsyncIterator[Mapping[str, object]]:
-        """As ``DecisionLog.stream``."""
+        """Every decision with its merged reward and usage, oldest first."""
 
 
 class JsonLinesWriter:

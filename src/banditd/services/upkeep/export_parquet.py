@@ -13,7 +13,7 @@ from banditd.core.errors import ConfigurationError
 class ParquetWriter:
     """One row group per batch; vectors are lists, mappings and lists of them are JSON text.
 
-    columns : name to Arrow type (``DecisionLog.columns``). Types are never guessed from rows: of a column that is
+    columns : name to Arrow type (``LogReader.columns``). Types are never guessed from rows: of a column that is
     null at first (no reward, no budget yet) they would say nothing.
     """
 

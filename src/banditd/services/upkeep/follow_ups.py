@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from banditd.core.errors import BanditdError
 from banditd.core.ids import lowest_id
-from banditd.core.types import MICROSECONDS_PER_SECOND, RewardReceipt
+from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock
 from banditd.ports.follow_ups import REGENERATION, FollowUp, FollowUpReader
-from banditd.services.bundle import RewardInput
 from banditd.services.policy import PolicyRuntime
+from banditd.services.walks import RewardInput, Rewards
 
 logger = logging.getLogger(__name__)
 LOOKED_BACK_S: Final = 7200
 """Who asks again for an older answer is not heard: it would be read anew at every look."""
 CLOCK_SLACK_S: Final = 60
-
-
-class Submit(Protocol):
-    async def submit(self, rewards: Sequence[RewardInput]) -> list[RewardReceipt | BanditdError]: ...
 
 
 class FollowUps:
@@ -33,7 +29,7 @@ class FollowUps:
         *,
         runtimes: Mapping[str, PolicyRuntime],
         reader: FollowUpReader,
-        rewards: Submit,
+        rewards: Rewards,
         clock: Clock,
         metrics: Metrics,
     ) -> None:

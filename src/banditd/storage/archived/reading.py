@@ -56,7 +56,7 @@ class WholeLog:
         self._folder = folder
 
     async def stream(self, policy: str | None, *, batch_rows: int = 1000) -> AsyncIterator[Mapping[str, object]]:
-        """As ``DecisionLog.stream``."""
+        """Every decision with its merged reward and usage, oldest first, for export and off-policy use."""
 
         def read(connection: Connection, after: str) -> list[dict[str, object]]:
             return read_stream(connection, policy, after, batch_rows)

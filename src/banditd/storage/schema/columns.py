@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Double, ForeignKey, MetaData, Text, text
+from sqlalchemy import BigInteger, Column, Double, ForeignKey, Integer, MetaData, Text, text
 
 metadata: Final = MetaData(
     naming_convention={
@@ -33,6 +33,16 @@ def dependent_key(*, primary_key: bool = True) -> Column[Any]:
     """First part of a primary key; its rows go with the decision, also where an older replica prunes the log."""
     reference = ForeignKey("decision.decision_id", ondelete="CASCADE")
     return Column("decision_id", Text, reference, primary_key=primary_key, nullable=False)
+
+
+def claim_columns() -> list[Column[Any]]:
+    """Of a row that waits until somebody claims it."""
+    return [
+        # When it may be claimed: from the first, after a pause, or when a claim has run out.
+        time_column("due_at_us"),
+        Column("attempts", Integer, nullable=False, server_default=text("0")),
+        text_column("lease", nullable=True),
+    ]
 
 
 def sum_columns(integers: tuple[str, ...], floats: tuple[str, ...]) -> list[Column[Any]]:

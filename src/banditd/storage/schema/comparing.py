@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Column, Double, Index, Integer, Table, UniqueConstraint, text
+from sqlalchemy import Column, Double, Index, Integer, Table, UniqueConstraint
 
-from banditd.storage.schema.columns import dependent_key, metadata, text_column, time_column
+from banditd.storage.schema.columns import claim_columns, dependent_key, metadata, text_column, time_column
 
 comparison_task: Final = Table(
     "comparison_task",
@@ -23,9 +23,7 @@ comparison_task: Final = Table(
     text_column("answer"),
     time_column("created_at_us"),
     time_column("expires_at_us"),
-    time_column("due_at_us"),
-    Column("attempts", Integer, nullable=False, server_default=text("0")),
-    text_column("lease", nullable=True),
+    *claim_columns(),
     UniqueConstraint("decision_id", "judge", "arm"),
     Index(None, "judge", "due_at_us"),
 )

@@ -11,6 +11,7 @@ from typing import Final
 from sqlalchemy import BigInteger, Column, Double, Index, Integer, Table, UniqueConstraint, text
 
 from banditd.storage.schema.columns import dependent_key, metadata, sum_columns, text_column, time_column
+from banditd.storage.schema.judging import answers_to_judge, verdicts_of_judges
 
 # A row stays with its decision; the request is deleted when the call has ended or cannot be made.
 probe: Final = Table(
@@ -42,48 +43,8 @@ probe: Final = Table(
     Index(None, "state", "judge", "due_at_us"),
 )
 
-# Columns as of judge_task, by arm too.
-probe_answer: Final = Table(
-    "probe_answer",
-    metadata,
-    text_column("task_id", primary_key=True),
-    dependent_key(primary_key=False),
-    text_column("judge"),
-    text_column("version"),
-    text_column("policy"),
-    text_column("arm"),
-    Column("probability", Double, nullable=False),
-    text_column("question"),
-    text_column("answer"),
-    time_column("created_at_us"),
-    time_column("expires_at_us"),
-    time_column("due_at_us"),
-    Column("attempts", Integer, nullable=False, server_default=text("0")),
-    text_column("lease", nullable=True),
-    UniqueConstraint("decision_id", "judge", "arm"),
-    Index(None, "judge", "due_at_us"),
-)
-
-# Columns as of judgement, by arm too.
-probe_judgement: Final = Table(
-    "probe_judgement",
-    metadata,
-    dependent_key(),
-    text_column("judge", primary_key=True),
-    text_column("arm", primary_key=True),
-    text_column("task_id"),
-    text_column("version"),
-    text_column("policy"),
-    Column("probability", Double, nullable=False),
-    Column("score", Double, nullable=False),
-    text_column("reason"),
-    Column("cost_usd", Double, nullable=False),
-    time_column("judged_at_us"),
-    text_column("reward"),
-    Index(None, "judge", "reward", "decision_id"),
-    Index(None, "judge", "version", "decision_id"),
-    UniqueConstraint("task_id"),
-)
+probe_answer: Final = answers_to_judge("probe_answer", "decision_id", "judge", "arm")
+probe_judgement: Final = verdicts_of_judges("probe_judgement", of_each_arm=True)
 
 PROBE_COUNTS: Final = (
     "drawn", "dropped", "answered", "failed", "lost", "calls", "input_tokens", "output_tokens",

@@ -22,6 +22,7 @@ from banditd.storage.codec import (
     pack_facts,
     pack_mapping,
     pack_names,
+    pack_terms,
     pack_vector,
     show_blend,
     show_charges,
@@ -74,7 +75,7 @@ MAPPING: Final = Kind(Text, "json", pack_mapping, unpack_mapping, unpack_mapping
 FACTS: Final = Kind(Text, "json", pack_facts, unpack_mapping, unpack_mapping)
 CHARGES: Final = Kind(Text, "json", pack_charges, show_charges)
 KEEP: Final = Kind(Double, "double", _unless_null(float))
-PROMISE: Final = Kind(Text, "json", _unless_null(pack_mapping), unpack_mapping, _unless_null(unpack_mapping))
+PROMISE: Final = Kind(Text, "json", _unless_null(pack_terms), unpack_mapping, _unless_null(unpack_mapping))
 OWN_VECTOR: Final = Kind(
     LargeBinary, "list<double>", _unless_null(pack_vector), unpack_vector, _unless_null(_to_array)
 )

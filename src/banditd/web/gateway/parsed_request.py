@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from pydantic_core import from_json
@@ -35,6 +35,44 @@ class ParsedRequest:
     body: dict[str, Any]
     options: object
     large: bool = False
+
+
+@dataclass(slots=True)
+class RequestDraft:
+    """What every form of request begins with, and what is gathered of the rest. turns : of the user."""
+
+    body: dict[str, Any]
+    options: object
+    model: str
+    stream: bool
+    texts: list[str] = field(default_factory=list)
+    needs: set[str] = field(default_factory=set)
+    turns: int = 0
+
+    def read_part(self, part: object, media: Mapping[str, str]) -> None:
+        """Take the text of a part of a message, or what it needs. media : type of a part to a capability."""
+        if not isinstance(part, dict):
+            return
+        kind, text = part.get("type"), part.get("text")
+        if isinstance(text, str):
+            self.texts.append(text)
+        elif isinstance(kind, str) and kind in media:
+            self.needs.add(media[kind])
+
+    def parsed(self, tools: object, wanted: Iterable[str], *, show_usage: bool = True) -> ParsedRequest:
+        """The whole request. wanted : what an arm must be able to do, beside what tools and parts need."""
+        count = len(tools) if isinstance(tools, list) else 0
+        return ParsedRequest(
+            model=self.model,
+            stream=self.stream,
+            show_usage=show_usage,
+            text="\n\n".join(one for one in self.texts if one) or None,
+            turns=max(1, self.turns),
+            tools=count,
+            wanted=frozenset((*self.needs, *wanted, *(("tools",) if count else ()))),
+            body=self.body,
+            options=self.options,
+        )
 
 
 async def parsed(read: Callable[[bytes], ParsedRequest], body: bytes) -> ParsedRequest:
@@ -74,8 +112,8 @@ def _read_small(body: bytes) -> Any:
         raise
 
 
-def read_head(body: bytes) -> tuple[dict[str, Any], object, str, bool]:
-    """(the body, what it says to banditd, the model, whether to stream): what all surfaces have.
+def read_head(body: bytes) -> RequestDraft:
+    """The object ``banditd`` taken out, the model and whether a stream is wanted.
 
     Raises BadRequestError, InvalidInputError.
     """
@@ -87,7 +125,20 @@ def read_head(body: bytes) -> tuple[dict[str, Any], object, str, bool]:
     stream = stated.get("stream")
     if stream is not None and not isinstance(stream, bool):
         raise InvalidInputError("stream must be true or false", field="/stream")
-    return stated, options, model, bool(stream)
+    return RequestDraft(stated, options, model, bool(stream))
+
+
+def messages_of(body: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The messages of a chat, each with its place. Raises InvalidInputError."""
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise InvalidInputError("messages must be a list of at least one message", field="/messages")
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict):
+            raise InvalidInputError("every message must be an object", field=f"/messages/{index}")
+        if not isinstance(message.get("role"), str):
+            raise InvalidInputError("every message needs a role", field=f"/messages/{index}/role")
+        yield index, message
 
 
 def read_chat(body: bytes) -> ParsedRequest:
@@ -95,66 +146,27 @@ def read_chat(body: bytes) -> ParsedRequest:
 
     Raises BadRequestError, InvalidInputError.
     """
-    stated, options, model, stream = read_head(body)
-    messages = stated.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise InvalidInputError("messages must be a list of at least one message", field="/messages")
-    streaming = stated.get("stream_options")
-    text, turns, media = _read_messages(messages)
-    tools = stated.get("tools") or stated.get("functions")
-    tools_count = len(tools) if isinstance(tools, list) else 0
-    return ParsedRequest(
-        model=model,
-        stream=stream,
-        show_usage=isinstance(streaming, dict) and streaming.get("include_usage") is True,
-        text=text,
-        turns=turns,
-        tools=tools_count,
-        wanted=frozenset(media) | frozenset(_wanted(stated, tools_count)),
-        body=stated,
-        options=options,
-    )
-
-
-def _read_messages(messages: list[Any]) -> tuple[str | None, int, set[str]]:
-    """All text in order (None without any), the number of user turns, and what its other parts need."""
-    texts: list[str] = []
-    needs: set[str] = set()
-    turns = 0
-    for index, message in enumerate(messages):
-        if not isinstance(message, dict):
-            raise InvalidInputError("every message must be an object", field=f"/messages/{index}")
-        role = message.get("role")
-        if not isinstance(role, str):
-            raise InvalidInputError("every message needs a role", field=f"/messages/{index}/role")
-        turns += role == "user"
+    draft = read_head(body)
+    stated = draft.body
+    for index, message in messages_of(stated):
+        draft.turns += message["role"] == "user"
         content = message.get("content")
         if isinstance(content, str):
-            texts.append(content)
+            draft.texts.append(content)
         elif isinstance(content, list):
             for part in content:
-                _read_part(part, texts, needs)
+                draft.read_part(part, _MEDIA)
         elif content is not None:
             raise InvalidInputError(
                 "the content of a message must be a text, a list of parts, or null",
                 field=f"/messages/{index}/content",
             )
-    return "\n\n".join(one for one in texts if one) or None, max(1, turns), needs
+    streaming = stated.get("stream_options")
+    show_usage = isinstance(streaming, dict) and streaming.get("include_usage") is True
+    return draft.parsed(stated.get("tools") or stated.get("functions"), _wanted(stated), show_usage=show_usage)
 
 
-def _read_part(part: Any, texts: list[str], needs: set[str]) -> None:
-    if not isinstance(part, dict):
-        return
-    kind, text = part.get("type"), part.get("text")
-    if isinstance(text, str):
-        texts.append(text)
-    elif isinstance(kind, str) and kind in _MEDIA:
-        needs.add(_MEDIA[kind])
-
-
-def _wanted(stated: Mapping[str, Any], tools: int) -> Iterator[str]:
-    if tools:
-        yield "tools"
+def _wanted(stated: Mapping[str, Any]) -> Iterator[str]:
     form = stated.get("response_format")
     if isinstance(form, dict) and form.get("type") == "json_schema":
         yield "json_schema"

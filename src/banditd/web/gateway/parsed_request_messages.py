@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from banditd.core.errors import InvalidInputError
-from banditd.web.gateway.parsed_request import ParsedRequest, read_head
+from banditd.web.gateway.parsed_request import ParsedRequest, RequestDraft, messages_of, read_head
 
 _MEDIA: Final = {"image": "vision", "document": "documents"}
 
@@ -16,56 +16,27 @@ def read_messages(body: bytes) -> ParsedRequest:
 
     Raises BadRequestError, InvalidInputError.
     """
-    stated, options, model, stream = read_head(body)
-    messages = stated.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise InvalidInputError("messages must be a list of at least one message", field="/messages")
-    texts: list[str] = []
-    needs: set[str] = set()
-    _read_content(stated.get("system"), "/system", texts, needs)
-    turns = 0
-    for index, message in enumerate(messages):
-        if not isinstance(message, dict):
-            raise InvalidInputError("every message must be an object", field=f"/messages/{index}")
-        if not isinstance(message.get("role"), str):
-            raise InvalidInputError("every message needs a role", field=f"/messages/{index}/role")
+    draft = read_head(body)
+    stated = draft.body
+    messages = list(messages_of(stated))
+    _read_content(draft, stated.get("system"), "/system")
+    for index, message in messages:
         content = message.get("content")
-        turns += message["role"] == "user" and not _only_results(content)
-        _read_content(content, f"/messages/{index}/content", texts, needs)
-    tools = stated.get("tools")
-    count = len(tools) if isinstance(tools, list) else 0
-    return ParsedRequest(
-        model=model,
-        stream=stream,
-        show_usage=True,
-        text="\n\n".join(one for one in texts if one) or None,
-        turns=max(1, turns),
-        tools=count,
-        wanted=frozenset(needs) | frozenset(_wanted(stated, count)),
-        body=stated,
-        options=options,
-    )
+        draft.turns += message["role"] == "user" and not _only_results(content)
+        _read_content(draft, content, f"/messages/{index}/content")
+    return draft.parsed(stated.get("tools"), _wanted(stated))
 
 
-def _read_content(content: object, field: str, texts: list[str], needs: set[str]) -> None:
+def _read_content(draft: RequestDraft, content: object, field: str) -> None:
     if isinstance(content, str):
-        texts.append(content)
+        draft.texts.append(content)
     elif isinstance(content, list):
         for block in content:
-            if isinstance(block, dict):
-                _read_block(block, field, texts, needs)
+            draft.read_part(block, _MEDIA)
+            if isinstance(block, dict) and block.get("type") == "tool_result":
+                _read_content(draft, block.get("content"), field)
     elif content is not None:
         raise InvalidInputError("content must be a text or a list of blocks", field=field)
-
-
-def _read_block(block: Mapping[str, Any], field: str, texts: list[str], needs: set[str]) -> None:
-    kind, text = block.get("type"), block.get("text")
-    if isinstance(text, str):
-        texts.append(text)
-    elif kind == "tool_result":
-        _read_content(block.get("content"), field, texts, needs)
-    elif isinstance(kind, str) and kind in _MEDIA:
-        needs.add(_MEDIA[kind])
 
 
 def _only_results(content: object) -> bool:
@@ -77,9 +48,7 @@ def _only_results(content: object) -> bool:
     )
 
 
-def _wanted(stated: Mapping[str, Any], tools: int) -> Iterator[str]:
-    if tools:
-        yield "tools"
+def _wanted(stated: Mapping[str, Any]) -> Iterator[str]:
     config = stated.get("output_config")
     form = config.get("format") if isinstance(config, dict) else stated.get("output_format")
     if isinstance(form, dict) and form.get("type") == "json_schema":

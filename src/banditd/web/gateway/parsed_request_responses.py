@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from banditd.core.errors import InvalidInputError
-from banditd.web.gateway.parsed_request import ParsedRequest, read_head
+from banditd.web.gateway.parsed_request import ParsedRequest, RequestDraft, read_head
 
 _MEDIA: Final = {"input_image": "vision", "input_file": "documents", "input_audio": "audio"}
 
@@ -16,7 +16,8 @@ def read_responses(body: bytes) -> ParsedRequest:
 
     Raises BadRequestError, InvalidInputError.
     """
-    stated, options, model, stream = read_head(body)
+    draft = read_head(body)
+    stated = draft.body
     if stated.get("background") is True:
         raise InvalidInputError(
             "background answers cannot be metered: leave background out, or stream the answer", field="/background"
@@ -24,34 +25,19 @@ def read_responses(body: bytes) -> ParsedRequest:
     given = stated.get("input")
     if given is not None and not isinstance(given, str | list):
         raise InvalidInputError("input must be a text or a list of items", field="/input")
-    texts: list[str] = []
-    needs: set[str] = set()
     instructions = stated.get("instructions")
     if isinstance(instructions, str):
-        texts.append(instructions)
-    turns = 0
+        draft.texts.append(instructions)
     if isinstance(given, str):
-        texts.append(given)
+        draft.texts.append(given)
     elif isinstance(given, list):
         for index, item in enumerate(given):
             if not isinstance(item, dict):
                 raise InvalidInputError("every item of the input must be an object", field=f"/input/{index}")
-            turns += item.get("role") == "user"
+            draft.turns += item.get("role") == "user"
             for part in ("content", "output", "summary"):
-                _read_content(item.get(part), texts, needs)
-    tools = stated.get("tools")
-    count = len(tools) if isinstance(tools, list) else 0
-    return ParsedRequest(
-        model=model,
-        stream=stream,
-        show_usage=True,
-        text="\n\n".join(one for one in texts if one) or None,
-        turns=max(1, turns),
-        tools=count,
-        wanted=frozenset(needs) | frozenset(_wanted(stated, count)),
-        body=stated,
-        options=options,
-    )
+                _read_content(draft, item.get(part))
+    return draft.parsed(stated.get("tools"), _wanted(stated))
 
 
 def read_embeddings(body: bytes) -> ParsedRequest:
@@ -59,42 +45,24 @@ def read_embeddings(body: bytes) -> ParsedRequest:
 
     Raises BadRequestError, InvalidInputError.
     """
-    stated, options, model, _ = read_head(body)
-    given = stated.get("input")
+    draft = read_head(body)
+    given = draft.body.get("input")
     if not isinstance(given, str | list) or not given:
         raise InvalidInputError("input must be a text, or a list of texts or tokens", field="/input")
-    texts = [given] if isinstance(given, str) else [one for one in given if isinstance(one, str)]
-    text = "\n\n".join(texts)
-    return ParsedRequest(
-        model=model,
-        stream=False,
-        show_usage=True,
-        text=text or None,
-        turns=1,
-        tools=0,
-        wanted=frozenset(),
-        body=stated,
-        options=options,
-    )
+    draft.stream = False
+    draft.texts = [given] if isinstance(given, str) else [one for one in given if isinstance(one, str)]
+    return draft.parsed(None, ())
 
 
-def _read_content(content: object, texts: list[str], needs: set[str]) -> None:
+def _read_content(draft: RequestDraft, content: object) -> None:
     if isinstance(content, str):
-        texts.append(content)
+        draft.texts.append(content)
     elif isinstance(content, list):
         for part in content:
-            if not isinstance(part, dict):
-                continue
-            kind, text = part.get("type"), part.get("text")
-            if isinstance(text, str):
-                texts.append(text)
-            elif isinstance(kind, str) and kind in _MEDIA:
-                needs.add(_MEDIA[kind])
+            draft.read_part(part, _MEDIA)
 
 
-def _wanted(stated: Mapping[str, Any], tools: int) -> Iterator[str]:
-    if tools:
-        yield "tools"
+def _wanted(stated: Mapping[str, Any]) -> Iterator[str]:
     text = stated.get("text")
     form = text.get("format") if isinstance(text, dict) else None
     if isinstance(form, dict) and form.get("type") == "json_schema":

@@ -74,7 +74,7 @@ def session_of(
     """The session that a client names to us is taken at its word. What it tells others (a chat's id, a cache key) may
     stand for several conversations at once, such as those of sub-agents: each of them keeps an arm of its own.
 
-    headers : names in lower case. said : ``banditd.session_id`` or ``x-banditd-session``.
+    headers : names in lower case. stated : ``banditd.session_id`` or ``x-banditd-session``.
     """
     if stated:
         return Session(stated, stated, named=True)

@@ -9,7 +9,7 @@ from aiohttp import web
 from banditd.core.errors import ConfigurationError
 from banditd.core.recipes import Recipe
 from banditd.core.types import Arm, Price
-from banditd.services.bundle import ArmView
+from banditd.services.arms import ArmView
 from banditd.web.api import Api
 from banditd.web.body import read_model, read_parameters, time_of
 from banditd.web.handlers.reports import path_name

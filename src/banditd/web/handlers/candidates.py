@@ -10,7 +10,8 @@ from aiohttp import web
 
 from banditd.core.cases import ScoredCase
 from banditd.core.errors import NotFoundError
-from banditd.services.candidates.offered import Candidates, Evaluations
+from banditd.services.candidates.evaluating import EvaluationService
+from banditd.services.candidates.service import CandidateService
 from banditd.web.api import Api
 from banditd.web.body import check_limit, read_body, read_model, read_parameters, read_with_items, time_of
 from banditd.web.handlers.reports import path_name
@@ -120,14 +121,14 @@ def _timed(found: Mapping[str, Any], names: Sequence[str]) -> dict[str, object]:
     return shown
 
 
-def _candidates(api: Api) -> Candidates:
+def _candidates(api: Api) -> CandidateService:
     candidates = api.services.candidates
     if candidates is None:
         raise NotFoundError("this daemon keeps no candidates", code="CANDIDATE_NOT_FOUND")
     return candidates
 
 
-def _evaluations(api: Api) -> Evaluations:
+def _evaluations(api: Api) -> EvaluationService:
     evaluations = api.services.evaluations
     if evaluations is None:
         raise NotFoundError("this daemon evaluates nothing", code="EVALUATION_NOT_FOUND")

@@ -13,8 +13,8 @@ from banditd.core.long_json import apart
 from banditd.core.model_names import AUTO, PREFIX, Named
 from banditd.core.types import Query
 from banditd.ports.upstreams import Surface
-from banditd.services.bundle import Gateway
 from banditd.services.gateway.call import GatewayCall
+from banditd.services.gateway.gateway import Gateway
 from banditd.web.api import Api
 from banditd.web.body import read_body
 from banditd.web.gateway.forms import CHAT_FORM, Form

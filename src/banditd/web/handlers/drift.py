@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from banditd.core.errors import NotFoundError
-from banditd.services.anchoring.offered import Drift
+from banditd.services.reports.drift import DriftReports
 from banditd.web.api import Api
 from banditd.web.body import read_model
 from banditd.web.handlers.reports import path_name
@@ -33,7 +33,7 @@ async def renew(api: Api, request: web.Request) -> web.Response:
     })  # fmt: skip
 
 
-def _drift(api: Api) -> Drift:
+def _drift(api: Api) -> DriftReports:
     drift = api.services.drift
     if drift is None:
         raise NotFoundError("this daemon watches for no drift", code="POLICY_UNKNOWN")

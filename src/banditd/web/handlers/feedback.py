@@ -14,7 +14,7 @@ from aiohttp import web
 
 from banditd.core.errors import BanditdError, InvalidInputError, NotFoundError, RateLimitedError
 from banditd.core.types import Decision
-from banditd.services.bundle import Feedback, FeedbackLink
+from banditd.services.feedback import FeedbackLink, FeedbackService
 from banditd.web import pages
 from banditd.web.api import Api, BodyRule
 from banditd.web.body import read_body, read_model
@@ -91,7 +91,7 @@ def link_of(api: Api, request: web.Request, decision: Decision) -> str | None:
     return None if feedback is None else url_of(api, request, feedback.link_of(decision))
 
 
-def _feedback(api: Api) -> Feedback:
+def _feedback(api: Api) -> FeedbackService:
     if api.services.feedback is None:
         raise NotFoundError("there are no feedback links here", code="FEEDBACK_LINK_UNKNOWN")
     return api.services.feedback

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from banditd.core.comparing import ComparisonFilter
 from banditd.core.errors import NotFoundError
-from banditd.services.comparisons import Judges
+from banditd.services.judging.desk import JudgeDesk
 from banditd.web.api import Api
 from banditd.web.body import read_model, read_parameters
 from banditd.web.handlers.rewards import path_id
@@ -62,7 +62,7 @@ async def compare(api: Api, request: web.Request) -> web.Response:
     )
 
 
-def _judges(api: Api) -> Judges:
+def _judges(api: Api) -> JudgeDesk:
     judges = api.services.judges
     if judges is None:
         raise NotFoundError("no judge is configured here; see docs/judges.md", code="JUDGE_UNKNOWN")

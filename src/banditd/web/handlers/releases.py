@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from banditd.core.errors import NotFoundError
-from banditd.services.releasing.offered import Releases, Verb
+from banditd.services.releasing.service import ReleaseService, Verb
 from banditd.web.api import Api
 from banditd.web.body import read_model, read_parameters
 from banditd.web.handlers.reports import path_name
@@ -88,7 +88,7 @@ def _timed(found: Mapping[str, Any]) -> dict[str, object]:
     return shown
 
 
-def _releases(api: Api) -> Releases:
+def _releases(api: Api) -> ReleaseService:
     releases = api.services.releases
     if releases is None:
         raise NotFoundError("this daemon releases nothing", code=UNKNOWN)

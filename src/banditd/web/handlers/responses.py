@@ -11,8 +11,7 @@ from aiohttp import web
 from banditd.core.errors import InvalidInputError, NotFoundError
 from banditd.core.model_names import ARM, PREFIX
 from banditd.core.references import Reference, decision_id_in
-from banditd.services.bundle import Gateway
-from banditd.services.gateway.gateway import ELSEWHERE_WAITS_S
+from banditd.services.gateway.gateway import ELSEWHERE_WAITS_S, Gateway
 from banditd.web.api import Api
 from banditd.web.body import read_body
 from banditd.web.gateway.options import read_options

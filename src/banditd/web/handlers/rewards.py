@@ -15,7 +15,7 @@ from banditd.core.pace import paced_map
 from banditd.core.references import Reference, decision_id_in
 from banditd.core.rewards import TaskName
 from banditd.core.types import RewardReceipt
-from banditd.services.bundle import RewardInput
+from banditd.services.walks import RewardInput
 from banditd.web.api import Api
 from banditd.web.body import read_body, read_many, validated
 from banditd.web.idempotency import header_key

@@ -52,27 +52,10 @@ class Message(RequestModel):
     content: _PartText | Annotated[list[ContentPart], Field(max_length=MAX_LIST)] | None = None
 
 
-class RouteRequest(RequestModel):
-    """One query to be routed. Give ``input``, or ``messages``, or ``embedding`` (alone or beside a text)."""
+class QueryOptions(RequestModel):
+    """What any query may say to banditd beside its text, over ``/v1/route`` or the gateway."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "anyOf": [
-                {"required": ["input"], "properties": {"input": {"type": "string"}}},
-                {"required": ["messages"], "properties": {"messages": {"type": "array"}}},
-                {"required": ["embedding"], "properties": {"embedding": {"type": "array"}}},
-            ],
-            "examples": [{"input": "Prove that the square root of two is irrational.", "max_cost_usd": 0.01}],
-        }
-    )
-
-    input: Text | None = None
-    """The prompt. At most 1,000,000 characters."""
-    messages: Annotated[list[Message], Field(max_length=MAX_LIST)] | None = None
-    """The conversation, as for OpenAI's chat completions. Not together with ``input``."""
-    embedding: Annotated[list[Bounded], Field(min_length=1, max_length=MAX_EMBEDDING)] | None = None
-    """Your own embedding of the prompt, of the encoder's dimension; it is normalised. Saves the encoding."""
-    policy: Name = "default"
+    policy: Name | None = None
     """Which policy decides."""
     candidates: Annotated[list[Name], Field(min_length=1, max_length=MAX_LIST)] | None = None
     """Only these arms may be chosen."""
@@ -115,20 +98,43 @@ class RouteRequest(RequestModel):
     """The decision of the step that led to this one."""
     step: OptionalLabel | None = None
     """Which step of the task it is, such as ``plan``: the same as the tag ``step``."""
-    recipes: bool = True
-    """Whether a recipe may be chosen. False for a caller that makes one call: only models are."""
     tags: Annotated[dict[Name, OptionalLabel], Field(max_length=MAX_TAGS)] | None = None
     """Your own labels, stored with the decision. At most 32."""
     features: Annotated[dict[Name, Bounded], Field(max_length=MAX_FEATURES)] | None = None
     """Caller features by name, as configured. Unknown names are refused by the policy."""
+    embedding: Annotated[list[Bounded], Field(min_length=1, max_length=MAX_EMBEDDING)] | None = None
+    """Your own embedding of the prompt, of the encoder's dimension; it is normalised. Saves the encoding."""
+    explain: bool = False
+    """Add every arm's mean, deviation, cost, probability, and the reason of every exclusion."""
+
+
+class RouteRequest(QueryOptions):
+    """One query to be routed. Give ``input``, or ``messages``, or ``embedding`` (alone or beside a text)."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": ["input"], "properties": {"input": {"type": "string"}}},
+                {"required": ["messages"], "properties": {"messages": {"type": "array"}}},
+                {"required": ["embedding"], "properties": {"embedding": {"type": "array"}}},
+            ],
+            "examples": [{"input": "Prove that the square root of two is irrational.", "max_cost_usd": 0.01}],
+        }
+    )
+
+    input: Text | None = None
+    """The prompt. At most 1,000,000 characters."""
+    messages: Annotated[list[Message], Field(max_length=MAX_LIST)] | None = None
+    """The conversation, as for OpenAI's chat completions. Not together with ``input``."""
+    policy: Name = "default"
+    recipes: bool = True
+    """Whether a recipe may be chosen. False for a caller that makes one call: only models are."""
     tools: Annotated[int, Field(ge=0, le=10_000)] | Annotated[list[JsonValue], Field(max_length=MAX_LIST)] | None = (
         None
     )
     """The tools that the model may call: their number, or OpenAI's list of them (its length and names are read)."""
     dry_run: bool = False
     """Choose, but record nothing; the decision cannot be rewarded."""
-    explain: bool = False
-    """Add every arm's mean, deviation, cost, probability, and the reason of every exclusion."""
     defer_activation: bool = False
     """Hold rewards until ``POST /v1/decisions/{id}/activate``."""
 

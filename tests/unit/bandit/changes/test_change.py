@@ -7,10 +7,11 @@ import json
 import numpy as np
 import pytest
 
-from banditd.bandit import ArmPrior, PolicySettings, PolicyState
 from banditd.bandit.changes.arm_changes import PROBE_SHARE
 from banditd.bandit.changes.change import CUT, ResidualTest, ReturnTest, common_part, residual
 from banditd.bandit.changes.drift import LEAST, MOVED, QueryDrift
+from banditd.bandit.policies.base import ArmPrior, PolicySettings
+from banditd.bandit.state import PolicyState
 from banditd.core.types import Context
 
 ARMS = [ArmPrior("a"), ArmPrior("b"), ArmPrior("c")]

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from tests.one_query import choose
 
-from banditd.bandit import ArmPrior, PolicySettings, PolicyState
+from banditd.bandit.policies.base import ArmPrior, PolicySettings
 from banditd.bandit.posterior.hyperparameters import Hyperparameters, expected_own
+from banditd.bandit.state import PolicyState
 
 
 def one_sided(schema, draw_context, *, others: int) -> PolicyState:  # type: ignore[no-untyped-def]

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from tests import one_query
 
-from banditd.bandit import POLICIES, ArmPrior, PolicySettings, PolicyState, Snapshot
+from banditd.bandit.policies.base import ArmPrior, PolicySettings
+from banditd.bandit.policies.registry import POLICIES
+from banditd.bandit.snapshot import Snapshot
+from banditd.bandit.state import PolicyState
 from banditd.core.contexts import Contexts
 from banditd.core.errors import ConfigurationError
 from banditd.core.types import Context, FeatureSchema

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from banditd.bandit import ArmPrior, PolicySettings, PolicyState
+from banditd.bandit.policies.base import ArmPrior, PolicySettings
 from banditd.bandit.posterior.epochs import MOST_SPANS, EpochSums
 from banditd.bandit.posterior.ridge import run_through
+from banditd.bandit.state import PolicyState
 from banditd.core.errors import InvariantError
 
 ARMS = [ArmPrior("a"), ArmPrior("b")]

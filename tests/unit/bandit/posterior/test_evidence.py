@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from banditd.bandit import ArmPrior, PolicySettings, PolicyState
+from banditd.bandit.policies.base import ArmPrior, PolicySettings
+from banditd.bandit.state import PolicyState
 
 ARMS = tuple("abcdef")
 

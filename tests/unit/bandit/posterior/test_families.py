@@ -7,7 +7,7 @@ import pytest
 
 from banditd.bandit.policies.base import ArmPrior
 from banditd.bandit.posterior.families import LIKENESS, FamilyRidge, likenesses
-from banditd.bandit.posterior.ridge import Evidence
+from banditd.bandit.posterior.ridge import Evidence, run_through
 from banditd.bandit.posterior.statistics import ArmSums
 from banditd.core.errors import ConfigurationError
 from banditd.core.types import FloatArray
@@ -46,7 +46,7 @@ def test_a_family_is_the_dense_gaussian_after_every_fold() -> None:
     own, shared = rng.uniform(0.01, 0.05, D), rng.uniform(0.02, 0.1, D)
     sums = [ArmSums(D) for _ in range(K)]
     ridge = FamilyRidge(own_variance=own, shared_variance=shared, like=LIKE)
-    ridge.rebuild(evidence(sums))
+    run_through(ridge.rebuilding(evidence(sums)))
     for _ in range(60):
         arm, x = int(rng.integers(K)), np.r_[1.0, rng.normal(size=D - 1)]
         weight, reward = rng.uniform(0.5, 2.0), rng.random()

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from tests.one_query import predict
 
-from banditd.bandit import ArmPrior, Hyperparameters, PolicySettings, PolicyState
-from banditd.bandit.posterior.hyperparameters import CENTRE
+from banditd.bandit.policies.base import ArmPrior, PolicySettings
+from banditd.bandit.posterior.hyperparameters import CENTRE, Hyperparameters
 from banditd.bandit.posterior.posterior import Moments
+from banditd.bandit.state import PolicyState
 from banditd.services.reports.contrast import combination
 
 ARMS = ("a", "b", "c")

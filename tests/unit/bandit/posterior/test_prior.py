@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from tests import one_query
 
-from banditd.bandit import ArmPrior, ArmSums, PolicySettings, PolicyState, Prior
+from banditd.bandit.policies.base import ArmPrior, PolicySettings
 from banditd.bandit.posterior.hyperparameters import CENTRE, PRICE_REACH, TIER_STEP, centres
-from banditd.bandit.posterior.prior import MOST_WORTH
+from banditd.bandit.posterior.prior import MOST_WORTH, Prior
+from banditd.bandit.posterior.statistics import ArmSums
+from banditd.bandit.state import PolicyState
 from banditd.core.errors import ConfigurationError
 from banditd.core.types import QUALITY_TIERS
 

@@ -16,7 +16,7 @@ from banditd.core.types import Decision, Query
 from banditd.obs.metrics import Metrics
 from banditd.ports.upstreams import TokenUsage
 from banditd.services.gateway.call import GatewayCall
-from banditd.services.gateway.heard import Answered
+from banditd.services.gateway.listening import Answered
 from banditd.services.judging import holding, probe_worker, worker
 from banditd.services.judging.probe_worker import Probed, ProbeWorker
 from banditd.services.judging.sampling import AnswerSampling, Coin

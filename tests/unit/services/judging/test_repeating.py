@@ -9,8 +9,8 @@ import pytest
 
 from banditd.core.types import Query, Turn
 from banditd.services.gateway.call import GatewayCall
-from banditd.services.judging import asking_again
-from banditd.services.judging.asking_again import again
+from banditd.services.judging import repeating
+from banditd.services.judging.repeating import request_to_repeat
 
 MESSAGES = [{"role": "user", "content": "Hi\u0000 \ud800"}]
 
@@ -46,14 +46,14 @@ def call(surface: Any = "chat", *, turn: Turn | None = None, wanted: Any = (), *
     ],
 )
 def test_what_a_provider_keeps_or_does_is_asked_once(asked: GatewayCall) -> None:
-    assert again(asked) is None
+    assert request_to_repeat(asked) is None
 
 
 def test_what_is_asked_again_is_the_request_without_its_stream_and_without_credentials() -> None:
     limits = {"max_tokens": 50, "max_completion_tokens": 20}
     tools = [{"type": "function", "function": {"name": "f"}}, {"type": "custom", "custom": {"name": "g"}}]
     asked = call(stream=True, stream_options={"include_usage": True}, store=True, tools=tools, n=1, **limits)
-    found = again(asked)
+    found = request_to_repeat(asked)
     assert found is not None
     assert json.loads(found.body) == {
         "model": "auto", "messages": MESSAGES, "store": False, "tools": tools, "n": 1, **limits,
@@ -61,7 +61,7 @@ def test_what_is_asked_again_is_the_request_without_its_stream_and_without_crede
     assert "\0" not in found.body
     assert found.headers == {"anthropic-beta": "b", "openai-beta": "o"}
     assert found.most_output_tokens == 20.0
-    closed = again(call(turn=Turn(conversation="c", open=False)))
+    closed = request_to_repeat(call(turn=Turn(conversation="c", open=False)))
     assert closed is not None
     assert closed.most_output_tokens is None
 
@@ -70,13 +70,13 @@ def test_what_is_asked_again_is_the_request_without_its_stream_and_without_crede
     "limit", [10**400, -(10**400), 10**12, float("inf"), float("nan")], ids=["huge", "low", "long", "endless", "none"]
 )
 def test_a_limit_that_is_none_loses_no_other_request(limit: float) -> None:
-    found = again(call(max_tokens=limit, max_output_tokens=70))
+    found = request_to_repeat(call(max_tokens=limit, max_output_tokens=70))
     assert found is not None
     assert found.most_output_tokens == 70.0
 
 
 def test_what_is_too_long_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     size = len(json.dumps({"model": "auto", "messages": MESSAGES}, separators=(",", ":")))
-    monkeypatch.setattr(asking_again, "MAX_REQUEST_BYTES", size)
-    assert again(call()) is not None
-    assert again(call(user="u")) is None
+    monkeypatch.setattr(repeating, "MAX_REQUEST_BYTES", size)
+    assert request_to_repeat(call()) is not None
+    assert request_to_repeat(call(user="u")) is None

@@ -15,7 +15,7 @@ NOTHING: Final[dict[str, object]] = {
 }  # fmt: skip
 
 
-def shown_evaluation(evaluation: Evaluation) -> dict[str, object]:
+def evaluation_answer(evaluation: Evaluation) -> dict[str, object]:
     """Question, phase and figures. Times are microseconds."""
     question, finding = evaluation.question, evaluation.finding
     return {

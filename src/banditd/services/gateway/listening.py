@@ -15,7 +15,7 @@ from banditd.ports.upstreams import StreamEvent
 from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.exchange import Exchange, Surroundings
 
-MAX_HEARD_BYTES: Final = 1_048_576
+MAX_COPIED_BYTES: Final = 1_048_576
 """Of one answer: what of a stream comes after is not kept, and one in a single piece that is larger is not heard."""
 
 
@@ -43,20 +43,20 @@ class Listener(Protocol):
         """Take an answer. Waits for nothing."""
 
 
-class HeardExchange(Exchange):
+class ListenedExchange(Exchange):
     """An ``Exchange`` that a listener hears, where it wants to."""
 
     def __init__(self, surroundings: Surroundings, call: GatewayCall, listener: Listener) -> None:
         super().__init__(surroundings, call)
         self._listener = listener
-        self._heard: list[bytes] = []
+        self._copied: list[bytes] = []
         self._size = 0
         self._handed_over = False
 
     def events(self) -> AsyncIterator[Sequence[StreamEvent]]:
         """As of every exchange."""
         events = super().events()
-        return self._hearing(events) if self._is_wanted() else events
+        return self._copying(events) if self._is_wanted() else events
 
     def finish(self) -> asyncio.Task[None] | None:
         """As of every exchange; the first time the listener gets the answer, where it is whole."""
@@ -69,21 +69,21 @@ class HeardExchange(Exchange):
     def _is_wanted(self) -> bool:
         return self.decision is not None and self._listener.wants(self.decision, self.call)
 
-    async def _hearing(self, events: AsyncIterator[Sequence[StreamEvent]]) -> AsyncIterator[Sequence[StreamEvent]]:
+    async def _copying(self, events: AsyncIterator[Sequence[StreamEvent]]) -> AsyncIterator[Sequence[StreamEvent]]:
         async for some in events:
             for event in some:
                 self._size += len(event.raw)
-                if self._size <= MAX_HEARD_BYTES:
-                    self._heard.append(event.raw)
+                if self._size <= MAX_COPIED_BYTES:
+                    self._copied.append(event.raw)
             yield some
 
     def _hand_over(self) -> None:
         decision, arm = self.decision, self.served
         if not self._whole or decision is None or arm is None or not self._is_wanted():
             return
-        heard, self._heard = b"".join(self._heard), []
-        body = heard if self.reply is None else self.reply.body
-        if self.reply is not None and len(body) > MAX_HEARD_BYTES:
+        copied, self._copied = b"".join(self._copied), []
+        body = copied if self.reply is None else self.reply.body
+        if self.reply is not None and len(body) > MAX_COPIED_BYTES:
             return
-        cut = self._size > MAX_HEARD_BYTES
+        cut = self._size > MAX_COPIED_BYTES
         self._listener.hear(Answered(decision=decision, arm=arm.arm, call=self.call, body=body, cut=cut))

@@ -29,7 +29,7 @@ MOST_TOKENS: Final = 1e9
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class RepeatedRequest:
     """A request in its client's form, without the stream. most_output_tokens : that it allows, where it says."""
 
     body: str
@@ -52,7 +52,7 @@ def may_be_repeated(call: GatewayCall) -> bool:
     )
 
 
-def again(call: GatewayCall) -> Again | None:
+def request_to_repeat(call: GatewayCall) -> RepeatedRequest | None:
     """The request as it can be stored and sent anew; None where it cannot. Takes too long for the event loop."""
     if not may_be_repeated(call):
         return None
@@ -64,7 +64,7 @@ def again(call: GatewayCall) -> Again | None:
         return None
     stated = (body.get(name) for name in _LIMITS)
     limits = [float(limit) for limit in stated if isinstance(limit, int | float) and abs(limit) < MOST_TOKENS]
-    return Again(
+    return RepeatedRequest(
         body=written.decode(),
         headers={name: value for name, value in call.headers.items() if name in KEPT_HEADERS},
         most_output_tokens=None if not limits else max(min(limits), 0.0),
