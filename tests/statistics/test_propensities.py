@@ -73,7 +73,7 @@ def contexts_once() -> Iterator[None]:
     """The prompts of a data set are encoded once for all policies that play them."""
     built: dict[tuple[str, ...], Any] = {}
 
-    def build(prompts: Sequence[str], *, with_facts: bool, context_tags: tuple[str, ...], tags: object) -> Any:
+    def build(prompts: Sequence[str], *, with_facts: bool, context_tags: tuple[str, ...], **_rest: object) -> Any:
         assert not (with_facts or context_tags)
         key = tuple(prompts)
         if key not in built:

@@ -166,7 +166,7 @@ def test_a_pipe_that_nobody_reads_stops_nobody_and_what_is_lost_is_counted(strea
         [handler] = logging.getLogger().handlers
         for number in range(lines):  # ends although nobody reads
             logging.getLogger("banditd.x").info("event.seen", extra={"number": number})
-        assert logs.dropped_lines() >= 4_000
+        assert logs.dropped_lines() >= 2_000  # the pipe and the writer's hands hold some, fewer than these
         read: list[dict[str, Any]] = []
         while len(read) < lines - logs.dropped_lines():
             read.append(json.loads(other_end.readline()))
