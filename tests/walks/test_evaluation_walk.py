@@ -35,7 +35,7 @@ def same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def live(daemon: Daemon, n: int, **query: Any) -> list[Decision]:
-    """Queries in twenties, each rewarded and learned before the next come."""
+    """Queries in twenties, each rewarded, learned and solved for before the next come."""
     made: list[Decision] = []
     for start in range(0, n, 20):
         queries = [Query(text=f"a query, number {start + i}", **query) for i in range(20)]
@@ -48,6 +48,7 @@ async def live(daemon: Daemon, n: int, **query: Any) -> list[Decision]:
         ]
         await daemon.services.rewards.submit(given)
         await daemon.learner.drained()
+        await daemon.promises.step()
         made += some
     return made
 
