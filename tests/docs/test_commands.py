@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import textwrap
 from pathlib import Path
 
 import click
@@ -23,6 +24,7 @@ PAGES = [
     ROOT / "examples" / "README.md",
 ]
 _BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+_INDENTED = re.compile(r"^ {4}\S.*(?:\n {4}.*)*", re.MULTILINE)
 _SPAN = re.compile(r"`((?:[A-Z_]+=\S+ )*banditd [a-z][^`]*)`")
 _COMMAND = re.compile(r"(?:^|[|(;&]|--) *(?:[A-Z_]+=\S+ )*banditd (?=[a-z-])", re.MULTILINE)
 _END = re.compile(r" +#|[|)>;&\n]")
@@ -34,9 +36,8 @@ def shown() -> list[object]:
     found: dict[tuple[str, str], bool] = {}
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        for language, block in _BLOCK.findall(text):
-            if language not in {"", "bash", "sh"}:
-                continue
+        blocks = [block for language, block in _BLOCK.findall(text) if language in {"", "bash", "sh"}]
+        for block in [*blocks, *map(textwrap.dedent, _INDENTED.findall(_BLOCK.sub("", text)))]:
             joined = block.replace("\\\n", " ")
             for start in _COMMAND.finditer(joined):
                 found[page.name, _END.split(_without_quoted(joined[start.end() :]), maxsplit=1)[0]] = True

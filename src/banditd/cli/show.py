@@ -79,7 +79,7 @@ def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[obj
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    made = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False, show_header=any(columns))
     for index, name in enumerate(columns):
         numeric = any(_is_number(row[index]) for row in rows)
         made.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=_are_ids(rows, index))

@@ -10,17 +10,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, delete, insert, select
+from sqlalchemy import Connection, Engine, Select, bindparam, delete, insert, select
 
 from banditd.core.errors import BanditdError, ConflictError, InvalidInputError
 from banditd.core.money import ROUNDING_USD, AccountKey, AccountTotals, Charge, Correction
 from banditd.storage import dialect
+from banditd.storage.among import among, in_chunks
 from banditd.storage.engine import Database
 from banditd.storage.prepared import Prepared
 from banditd.storage.schema import budget_account, budget_correction, budget_state
 
 _SUMS: Final = ("decisions", "charged_usd", "owed_usd", "updated_at_us")
-_CHUNK: Final = 200
 
 
 class AccountCharges:
@@ -84,6 +84,19 @@ class AccountCharges:
         self._write.run(connection, rows)
 
 
+def _accounts() -> Select[Any]:
+    c = budget_account.c
+    return select(budget_account).where(
+        c.policy == bindparam("of_policy"),
+        c.budget == bindparam("of_budget"),
+        c.window_at_us == bindparam("of_window"),
+        among(c.account),
+    )
+
+
+_ACCOUNTS: Final = _accounts()
+
+
 def read_accounts(connection: Connection, keys: Iterable[AccountKey]) -> dict[AccountKey, AccountTotals]:
     """What stands on these accounts; those that nothing was charged to are left out."""
     # By account alone within a budget's window: SQLite would scan the table for a list of rows (`IN (VALUES ...)`).
@@ -91,11 +104,10 @@ def read_accounts(connection: Connection, keys: Iterable[AccountKey]) -> dict[Ac
     for key in sorted(set(keys)):
         windows.setdefault((key.policy, key.budget, key.window_at_us), []).append(key.account)
     found: dict[AccountKey, AccountTotals] = {}
-    c = budget_account.c
     for (policy, budget, window_at_us), accounts in windows.items():
-        one = select(budget_account).where(c.policy == policy, c.budget == budget, c.window_at_us == window_at_us)
-        for start in range(0, len(accounts), _CHUNK):
-            for row in connection.execute(one.where(c.account.in_(accounts[start : start + _CHUNK]))):
+        window = {"of_policy": policy, "of_budget": budget, "of_window": window_at_us}
+        for chunk in in_chunks(accounts):
+            for row in connection.execute(_ACCOUNTS, window | chunk):
                 found[AccountKey(row.policy, row.budget, row.account, row.window_at_us)] = _totals(row)
     return found
 

@@ -10,13 +10,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Select, delete, insert, select, tuple_, update
+from sqlalchemy import Connection, Engine, Select, delete, insert, select, update
 
 from banditd.core.ids import new_id
 from banditd.core.types import Contribution
 from banditd.ports import DecisionFacts, FoldCommit
 from banditd.storage import dialect
-from banditd.storage.among import among, rows_among
+from banditd.storage.among import among, in_chunks, rows_among
 from banditd.storage.codec import unpack_mapping, unpack_names
 from banditd.storage.schema import (
     arm_contribution,
@@ -27,7 +27,11 @@ from banditd.storage.schema import (
     usage_report,
 )
 
-_CHUNK: Final = 500
+_WITH_ARMS: Final = (
+    select(decision.c.decision_id, decision.c.arm, decision.c.arms, decision.c.exclusions, usage_report.c.served_arm)
+    .select_from(decision.outerjoin(usage_report, usage_report.c.decision_id == decision.c.decision_id))
+    .where(among(decision.c.decision_id))
+)
 
 
 def with_arms(
@@ -36,21 +40,14 @@ def with_arms(
     """The same with the arms of these decisions' policies when they were made, and who served them."""
     found = dict(facts)
     known = sorted(found.keys() & set(named))
-    d = decision.c
-    for start in range(0, len(known), _CHUNK):
-        query = (
-            select(d.decision_id, d.arm, d.arms, d.exclusions, usage_report.c.served_arm)
-            .select_from(decision.outerjoin(usage_report, usage_report.c.decision_id == d.decision_id))
-            .where(d.decision_id.in_(known[start : start + _CHUNK]))
-        )
-        for row in connection.execute(query):
-            try:
-                # Who served may have been added since: a fallback.
-                present = {row.arm, *unpack_names(row.arms), *unpack_mapping(row.exclusions)}
-                arms = tuple(sorted(present | ({row.served_arm} if row.served_arm else set())))
-            except (TypeError, ValueError):
-                arms = None
-            found[row.decision_id] = replace(found[row.decision_id], served_arm=row.served_arm, arms=arms)
+    for row in rows_among(connection, _WITH_ARMS, known):
+        try:
+            # Who served may have been added since: a fallback.
+            present = {row.arm, *unpack_names(row.arms), *unpack_mapping(row.exclusions)}
+            arms = tuple(sorted(present | ({row.served_arm} if row.served_arm else set())))
+        except (TypeError, ValueError):
+            arms = None
+        found[row.decision_id] = replace(found[row.decision_id], served_arm=row.served_arm, arms=arms)
     return found
 
 
@@ -66,6 +63,13 @@ def queue_arms(connection: Connection, decisions: Sequence[tuple[str, str]], at_
         )
 
 
+_NAMED: Final = (
+    select(reward_event.c.decision_id)
+    .where(among(reward_event.c.decision_id), reward_event.c.arm.is_not(None))
+    .union(select(arm_reward.c.decision_id).where(among(arm_reward.c.decision_id)))
+)
+
+
 def queue_rerouted(connection: Connection, decisions: Sequence[tuple[str, str]], at_us: int) -> None:
     """The same for those of them of which some reward named an arm: another arm has served than was known.
 
@@ -74,14 +78,7 @@ def queue_rerouted(connection: Connection, decisions: Sequence[tuple[str, str]],
     if not decisions:
         return
     ids = [decision_id for decision_id, _ in decisions]
-    named: set[str] = set()
-    for start in range(0, len(ids), _CHUNK):
-        chunk = ids[start : start + _CHUNK]
-        own = select(reward_event.c.decision_id).where(
-            reward_event.c.decision_id.in_(chunk), reward_event.c.arm.is_not(None)
-        )
-        other = select(arm_reward.c.decision_id).where(arm_reward.c.decision_id.in_(chunk))
-        named.update(connection.execute(own.union(other)).scalars())
+    named = {row.decision_id for row in rows_among(connection, _NAMED, ids)}
     queue_arms(connection, [one for one in decisions if one[0] in named], at_us)
 
 
@@ -109,13 +106,14 @@ def other_contributions(connection: Connection, decision_ids: Sequence[str]) -> 
     return found
 
 
+_TAKE_BACK: Final = delete(arm_contribution).where(among(arm_contribution.c.decision_id, arm_contribution.c.arm))
+
+
 def write_other_contributions(connection: Connection, engine: Engine, fold: FoldCommit) -> None:
     """Store what a fold has put into the statistics of other arms, and forget what it took out."""
-    c = arm_contribution.c
     gone = [key for key, put in fold.other_contributions.items() if put is None]
-    for start in range(0, len(gone), _CHUNK):
-        chunk = gone[start : start + _CHUNK]
-        connection.execute(delete(arm_contribution).where(tuple_(c.decision_id, c.arm).in_(chunk)))
+    for chunk in in_chunks(gone):
+        connection.execute(_TAKE_BACK, chunk)
     rows = [
         {
             "decision_id": decision_id,

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, func, select
 from banditd.core.ids import lowest_id
 from banditd.core.types import Contribution, FloatArray
 from banditd.ports.evaluations import Coverage, LoggedDecision
+from banditd.storage.among import among, in_chunks
 from banditd.storage.arm_rewards import other_contributions
 from banditd.storage.checksum import BLOBS, COLUMN, NUMBERS, TEXTS, is_damaged
 from banditd.storage.codec import unpack_mapping, unpack_names, unpack_vector
@@ -21,7 +22,6 @@ _COLUMNS: Final = (
     *TEXTS, *NUMBERS, *BLOBS, COLUMN, "exclusions", "cost_weight", "input_tokens", "keep", "baseline", "promise",
     "generations", "mixture", "tags",
 )  # fmt: skip
-_CHUNK: Final = 500
 _ID_SLACK_US: Final = 60_000_000  # an id lies within seconds of its decision's time (core.ids)
 
 
@@ -62,11 +62,10 @@ def taught(
 def logged(connection: Connection, decision_ids: Sequence[str]) -> list[LoggedDecision]:
     """What ``EvaluationLog.logged`` gives of the rows that this connection reaches."""
     d = decision.c
-    query = select(*(d[name] for name in _COLUMNS)).order_by(d.decision_id)
+    query = select(*(d[name] for name in _COLUMNS)).where(among(d.decision_id)).order_by(d.decision_id)
     found = []
-    for start in range(0, len(decision_ids), _CHUNK):
-        some = query.where(d.decision_id.in_(decision_ids[start : start + _CHUNK]))
-        rows = connection.execute(some).mappings()
+    for chunk in in_chunks(decision_ids):
+        rows = connection.execute(query, chunk).mappings()
         found += [_logged({**row, "put_arm": None}, 0, {}) for row in rows]
     return [one for one in found if one is not None]
 

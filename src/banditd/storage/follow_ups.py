@@ -13,6 +13,7 @@ from banditd.core.rewards import source_identity
 from banditd.core.types import MICROSECONDS_PER_SECOND, Decision
 from banditd.deciding.release_course import Release
 from banditd.ports.follow_ups import REGENERATION, FollowUp
+from banditd.storage.among import among, rows_among
 from banditd.storage.codec import readable_release
 from banditd.storage.engine import Database
 from banditd.storage.schema import decision, release_unit, reward_event, usage_report
@@ -22,7 +23,6 @@ NEWEST_ANSWERS: Final = 2000
 NEWEST_OF_SESSION: Final = 8
 """Clients ask for titles and the like between an answer and the next."""
 _ID_SLACK_US: Final = 60_000_000
-_CHUNK: Final = 500
 
 
 class SqlFollowUps:
@@ -63,15 +63,15 @@ def _follow_ups(connection: Connection, policy: str, ids: tuple[str, str]) -> li
     found: list[FollowUp] = []
     c, identity = request_log.c, reward_event.c.identity
     columns = (c.decision_id, c.served_arm, c.key_name, c.regenerated, c.escalated, c.error)
-    before = sorted(owners)
-    for some in [before[i : i + _CHUNK] for i in range(0, len(before), _CHUNK)]:
-        names = {one: source_identity(one, *REGENERATION) for one in some}
-        rewarded = set(connection.execute(select(identity).where(identity.in_(names.values()))).scalars())
-        for row in connection.execute(select(*columns).where(c.decision_id.in_(some), c.policy == policy)):
-            one = row.decision_id
-            owned = _owned(row.key_name, owners[one])
-            rewardable = row.regenerated and owned and row.error is None and names[one] not in rewarded
-            found.append(FollowUp(one, row.served_arm, bool(row.regenerated), bool(row.escalated), bool(rewardable)))
+    names = {one: source_identity(one, *REGENERATION) for one in sorted(owners)}
+    by_name = select(identity).where(among(identity))
+    rewarded = {row.identity for row in rows_among(connection, by_name, list(names.values()))}
+    followed = select(*columns).where(among(c.decision_id), c.policy == policy)
+    for row in rows_among(connection, followed, list(names)):
+        one = row.decision_id
+        owned = _owned(row.key_name, owners[one])
+        rewardable = row.regenerated and owned and row.error is None and names[one] not in rewarded
+        found.append(FollowUp(one, row.served_arm, bool(row.regenerated), bool(row.escalated), bool(rewardable)))
     return found
 
 

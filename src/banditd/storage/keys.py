@@ -25,7 +25,6 @@ from banditd.storage.schema.record import decision_of
 T = TypeVar("T")
 Name = tuple[str, str, str, str]
 """(policy, name of the API key, operation, key): what one request, or one batch, is known by."""
-_CHUNK: Final = 200
 
 
 def name_of(policy: str, key: RequestKey) -> Name:
@@ -168,9 +167,8 @@ def _forget(
 ) -> None:
     """Drop the keys of decisions that are gone."""
     gone = sorted({found for found in waiting.values() if found not in first and found not in stored})
-    for start in range(0, len(gone), _CHUNK):
-        chunk = gone[start : start + _CHUNK]
-        connection.execute(delete(idempotency_key).where(idempotency_key.c.decision_id.in_(chunk)))
+    for chunk in in_chunks(gone):
+        connection.execute(delete(idempotency_key).where(among(idempotency_key.c.decision_id)), chunk)
 
 
 def with_repeated(

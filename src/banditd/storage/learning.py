@@ -7,14 +7,15 @@ queue has no order and no watermark: exactly the claimed rows are deleted. The a
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Collection, Mapping
+from typing import Final
 
 from sqlalchemy import BigInteger, Connection, Delete, Update, bindparam, delete, insert, or_, select, tuple_, update
 
 from banditd.core.errors import BanditdError, LeaseLostError
 from banditd.ports import FoldCommit, FoldItem, StatDelta, StoredLearning, StoredSegment
 from banditd.storage import dialect, queues
+from banditd.storage.among import among, in_chunks
 from banditd.storage.anchors import count_anchored
 from banditd.storage.arm_rewards import write_other_contributions
 from banditd.storage.delays import delay_bin
@@ -168,14 +169,9 @@ class SqlLearningStore:
 
     def _write_segments(self, connection: Connection, fold: FoldCommit) -> None:
         c = segment.c
-        for chunk in _chunks(fold.dropped_segments):
-            connection.execute(
-                delete(segment).where(
-                    c.policy == fold.policy,
-                    c.schema_hash == fold.schema_hash,
-                    tuple_(c.arm, c.epoch).in_(chunk),
-                )
-            )
+        of_state = (c.policy == fold.policy) & (c.schema_hash == fold.schema_hash)
+        for chunk in in_chunks(fold.dropped_segments):
+            connection.execute(delete(segment).where(of_state, among(c.arm, c.epoch)), chunk)
         if fold.segments:
             key = {"policy": fold.policy, "schema_hash": fold.schema_hash}
             connection.execute(
@@ -185,8 +181,8 @@ class SqlLearningStore:
 
     def _write_contributions(self, connection: Connection, fold: FoldCommit) -> None:
         gone = [decision_id for decision_id, put in fold.contributions.items() if put is None]
-        for chunk in _chunks(gone):
-            connection.execute(delete(contribution).where(contribution.c.decision_id.in_(chunk)))
+        for chunk in in_chunks(gone):
+            connection.execute(delete(contribution).where(among(contribution.c.decision_id)), chunk)
         rows = [
             (decision_id, fold.policy, put.arm, put.epoch, float(put.weight), float(put.reward), True)
             for decision_id, put in fold.contributions.items()
@@ -288,7 +284,3 @@ def _changes(delta: StatDelta) -> tuple[float, ...]:
         float(delta.weighted_reward),
         float(delta.weighted_square),
     )
-
-
-def _chunks(values: Sequence[Any]) -> list[Sequence[Any]]:
-    return [values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, Text, case, cast, exists, func, select
@@ -11,11 +11,10 @@ from sqlalchemy import ColumnElement, Connection, Text, case, cast, exists, func
 from banditd.core.ids import lowest_id
 from banditd.core.types import FloatArray
 from banditd.ports.dashboard import AttemptGroup, MapRow, RecentCalls, ScaleRow
+from banditd.storage.among import among, rows_among
 from banditd.storage.codec import readable_context
 from banditd.storage.engine import Database
 from banditd.storage.schema import attempt, contribution, decision, snapshot, usage_report
-
-_CHUNK: Final = 500
 
 
 class SqlDashboardReader:
@@ -130,13 +129,9 @@ def _scales(connection: Connection, policy: str, schema_hash: str, points: int) 
     kept = connection.execute(
         select(s.version, s.created_at_us).where(mine).order_by(s.created_at_us, s.version)
     ).all()
-    rows: dict[int, Any] = {}
     wanted = _spread([(row.created_at_us, row.version) for row in kept], points)
-    for start in range(0, len(wanted), _CHUNK):
-        query = select(s.version, s.created_at_us, s.hyperparameters).where(
-            mine, s.version.in_(wanted[start : start + _CHUNK])
-        )
-        rows |= {row.version: row for row in connection.execute(query)}
+    query = select(s.version, s.created_at_us, s.hyperparameters).where(mine, among(s.version))
+    rows = {row.version: row for row in rows_among(connection, query, wanted)}
     return [_scale_row(rows[version]) for version in wanted if version in rows]
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from sqlalchemy import Connection, delete, update
 
 from banditd.ports import FoldCommit
+from banditd.storage.among import among, in_chunks
 from banditd.storage.schema import (
     arm_total,
     cluster_stat,
@@ -20,8 +19,6 @@ from banditd.storage.schema import (
     tag_total,
 )
 
-_CHUNK: Final = 500
-
 
 def clear_state(
     connection: Connection, fold: FoldCommit, sums: tuple[str, ...], cluster_sums: tuple[str, ...]
@@ -34,10 +31,9 @@ def clear_state(
         mine = (table.c.policy == fold.policy) & (table.c.schema_hash == fold.schema_hash)
         connection.execute(delete(table).where(mine))
     c = snapshot.c
-    for start in range(0, len(fold.dropped_snapshots), _CHUNK):
-        chunk = fold.dropped_snapshots[start : start + _CHUNK]
-        mine = (c.policy == fold.policy) & (c.schema_hash == fold.schema_hash) & c.version.in_(chunk)
-        connection.execute(delete(snapshot).where(mine))
+    mine = (c.policy == fold.policy) & (c.schema_hash == fold.schema_hash)
+    for chunk in in_chunks(fold.dropped_snapshots):
+        connection.execute(delete(snapshot).where(mine, among(c.version)), chunk)
     if fold.recounts:
         # Entries first: what another replica counts just now is in the tables before they are set to zero.
         waiting = (tag_entry.c.policy == fold.policy) & (tag_entry.c.kind == "reward")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
@@ -18,12 +18,11 @@ from banditd.core.candidate import Candidate
 from banditd.core.shadow import MOST_SHADOWS, TAG, Shadow, Shadowed, ShadowRow
 from banditd.core.types import FloatArray
 from banditd.storage import dialect
+from banditd.storage.among import among, rows_among
 from banditd.storage.candidates import candidate_of
 from banditd.storage.codec import pack_names, pack_vector, unpack_names, unpack_vector
 from banditd.storage.engine import Database
 from banditd.storage.schema import candidate, candidate_shadow, shadow_decision, shadow_sum
-
-_CHUNK: Final = 500
 
 
 class SqlShadowStore:
@@ -123,12 +122,8 @@ class SqlShadowStore:
 
     async def rows(self, decision_ids: Sequence[str]) -> Mapping[str, ShadowRow]:
         def work(connection: Connection) -> dict[str, ShadowRow]:
-            found = {}
-            for start in range(0, len(decision_ids), _CHUNK):
-                some = shadow_decision.c.decision_id.in_(decision_ids[start : start + _CHUNK])
-                for row in connection.execute(select(shadow_decision).where(some)):
-                    found[row.decision_id] = _kept(row)
-            return found
+            those = select(shadow_decision).where(among(shadow_decision.c.decision_id))
+            return {row.decision_id: _kept(row) for row in rows_among(connection, those, decision_ids)}
 
         return await self._database.read(work)
 

@@ -22,6 +22,7 @@ from banditd.core.errors import ConfigurationError, InvalidInputError, StorageUn
 from banditd.core.ids import lowest_id
 from banditd.ports import FoldCommit, FoldItem
 from banditd.ports.evaluations import Coverage, LoggedDecision
+from banditd.storage.among import among, rows_among
 from banditd.storage.archived.files import ARCHIVED, ArchiveFolder, file_of, read_rows
 from banditd.storage.archived.writing import Part, dropped_parts, parts_of
 from banditd.storage.engine import Database
@@ -37,7 +38,6 @@ T = TypeVar("T")
 R = TypeVar("R")
 _IN_ARCHIVE: Final = "archived:"
 _BEHIND: Final = "~"  # greater than what ids are made of: an id with it is just behind that id
-_CHUNK: Final = 500
 _PAGE: Final = 2_000
 _ID_SLACK_US: Final = 60_000_000  # an id lies within seconds of its decision's time (core.ids)
 _FILE: Final = "part.db"
@@ -123,11 +123,8 @@ class WholeLog:
         """Those of them whose rows are in the database."""
 
         def work(connection: Connection) -> set[str]:
-            found: set[str] = set()
-            for start in range(0, len(decision_ids), _CHUNK):
-                among = decision.c.decision_id.in_(decision_ids[start : start + _CHUNK])
-                found |= set(connection.execute(select(decision.c.decision_id).where(among)).scalars())
-            return found
+            here = select(decision.c.decision_id).where(among(decision.c.decision_id))
+            return {row.decision_id for row in rows_among(connection, here, decision_ids)}
 
         return await self._database.read(work, report=True)
 
