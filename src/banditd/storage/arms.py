@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from banditd.core.errors import BanditdError, ConflictError, NotFoundError
 from banditd.core.generations import shown_as
@@ -16,6 +16,7 @@ from banditd.core.request_keys import RequestKey
 from banditd.core.types import Arm, ArmUsage, Price
 from banditd.ports import Check, Revise
 from banditd.storage import dialect
+from banditd.storage.among import among, rows_among
 from banditd.storage.arm_rows import PRICE, arm_again, arm_of, pack_arm, price_of, price_values, values_of
 from banditd.storage.arm_usage import read_usage
 from banditd.storage.engine import Database
@@ -262,13 +263,12 @@ def _due_prices(connection: Connection, now_us: int) -> dict[tuple[str, str], Pr
     return due
 
 
+_ARMS: Final = select(arm_table).where(among(arm_table.c.policy, arm_table.c.arm))
+
+
 def load_arms(connection: Connection, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Arm]:
     """The arms of these (policy, arm), deleted ones too."""
-    wanted = sorted(set(keys))
-    if not wanted:
-        return {}
-    query = select(arm_table).where(tuple_(arm_table.c.policy, arm_table.c.arm).in_(wanted))
-    return {(row.policy, row.arm): arm_of(row) for row in connection.execute(query)}
+    return {(row.policy, row.arm): arm_of(row) for row in rows_among(connection, _ARMS, sorted(set(keys)))}
 
 
 def _present(connection: Connection, policy: str) -> list[Arm]:
@@ -316,14 +316,16 @@ def _raise_version(connection: Connection, policy: str) -> None:
     connection.execute(update(policy_table).where(c.policy == policy).values(arms_version=c.arms_version + 1))
 
 
+_PRICES: Final = (
+    select(arm_price).where(among(arm_price.c.policy, arm_price.c.arm)).order_by(arm_price.c.valid_from_us)
+)
+
+
 def load_prices(
     connection: Connection, keys: Iterable[tuple[str, str]]
 ) -> dict[tuple[str, str], list[tuple[int, Price]]]:
     """The price history of these (policy, arm), oldest first."""
-    wanted = sorted(set(keys))
     found: dict[tuple[str, str], list[tuple[int, Price]]] = {}
-    if wanted:
-        query = select(arm_price).where(tuple_(arm_price.c.policy, arm_price.c.arm).in_(wanted))
-        for row in connection.execute(query.order_by(arm_price.c.valid_from_us)):
-            found.setdefault((row.policy, row.arm), []).append((row.valid_from_us, price_of(row)))
+    for row in rows_among(connection, _PRICES, sorted(set(keys))):
+        found.setdefault((row.policy, row.arm), []).append((row.valid_from_us, price_of(row)))
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -57,7 +58,7 @@ def translate(error: BaseException) -> BaseException:
     names = {kind.__name__ for kind in type(cause).__mro__}
     text = str(cause).lower()
     mine: BanditdError | None = None
-    if isinstance(cause, OverflowError | UnicodeEncodeError) or "DataError" in names:
+    if isinstance(cause, OverflowError | UnicodeEncodeError | struct.error) or "DataError" in names:
         mine = InvalidInputError("A number or a text of the request cannot be stored.", code="NOT_STORABLE")
     elif "database disk image is malformed" in text:
         mine = DatabaseDamagedError(

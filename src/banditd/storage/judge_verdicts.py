@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, select, update
 
 from banditd.core.judging import LabelledVerdict, Refusal, RewardState, StoredJudgement
 from banditd.storage import dialect
+from banditd.storage.among import among, in_chunks
 from banditd.storage.engine import Database
 from banditd.storage.judge_labels import labelled_verdicts
 from banditd.storage.schema import judge_refusal, judgement, probe_judgement
@@ -47,10 +48,10 @@ class SqlVerdicts:
         return await self._database.read(read)
 
     async def mark(self, judgements: Sequence[StoredJudgement], state: RewardState) -> None:
-        found: dict[tuple[Table, str, RewardState], list[tuple[str, ...]]] = {}
+        found: dict[tuple[Table, str, RewardState], list[str | tuple[str, str]]] = {}
         for one in judgements:
             if one.probed_arm is None:
-                found.setdefault((judgement, one.judge, one.reward), []).append((one.decision_id,))
+                found.setdefault((judgement, one.judge, one.reward), []).append(one.decision_id)
             else:
                 key = (one.decision_id, one.probed_arm)
                 found.setdefault((probe_judgement, one.judge, one.reward), []).append(key)
@@ -59,12 +60,13 @@ class SqlVerdicts:
             for (table, judge, before), keys in found.items():
                 c = table.c
                 of = (c.decision_id,) if table is judgement else (c.decision_id, c.arm)
-                which = and_(c.judge == judge, tuple_(*of).in_(keys))
+                which = and_(c.judge == judge, among(*of))
                 if state != "counted":
                     which = and_(which, c.reward == before)
                 ordered = select(*of).where(which).order_by(*of)
-                connection.execute(dialect.lock_exclusive(self._database.engine, ordered))
-                connection.execute(update(table).where(which).values(reward=state))
+                for chunk in in_chunks(keys):
+                    connection.execute(dialect.lock_exclusive(self._database.engine, ordered), chunk)
+                    connection.execute(update(table).where(which).values(reward=state), chunk)
 
         await self._database.write(work)
 

@@ -10,18 +10,18 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from banditd.ports import SessionArm
-from banditd.storage.among import MOST, among
+from banditd.storage.among import MOST, among, given
 from banditd.storage.engine import Database
 from banditd.storage.schema import session
 
 _Key = tuple[str, str]
 """(policy, session_id)"""
-_ARMS: Final = select(session.c.policy, session.c.session_id, session.c.arm, session.c.updated_at_us)
-_ONE: Final = _ARMS.where(session.c.policy == bindparam("of_policy"), session.c.session_id == bindparam("of_session"))
-_MANY: Final = _ARMS.where(among(session.c.policy, session.c.session_id))
+_ARMS: Final = select(session.c.policy, session.c.session_id, session.c.arm, session.c.updated_at_us).where(
+    among(session.c.policy, session.c.session_id)
+)
 
 
 class SessionReader:
@@ -65,11 +65,7 @@ class SessionReader:
 
 
 def _arms(connection: Connection, keys: Sequence[_Key]) -> dict[_Key, SessionArm]:
-    if len(keys) == 1:
-        rows = connection.execute(_ONE, {"of_policy": keys[0][0], "of_session": keys[0][1]})
-    else:
-        rows = connection.execute(_MANY, {"among": keys})
-    return {(row[0], row[1]): SessionArm(row[2], row[3]) for row in rows}
+    return {(row[0], row[1]): SessionArm(row[2], row[3]) for row in connection.execute(_ARMS, given(keys))}
 
 
 def hand_over(connection: Connection, policy: str, session_id: str, decision_id: str, arm: str) -> None:

@@ -119,14 +119,14 @@ class Learner:
 
     async def drained(self) -> None:
         """Wait until no reward that can be learned here is queued and the snapshots show them all (tests, demo)."""
-        while self._stale or await self._store.queue_depth(self._schemas) > 0 or await self._fit_left():
+        while self._stale or await self._store.queue_depth(self._schemas) > 0:
             self._wake.set()
             await asyncio.sleep(0.005)
-
-    async def _fit_left(self) -> bool:
-        async with self._busy:
-            due = self.leader and any(one.learned.tune_due() for one in self._runtimes.values())
-            return due or bool(self._fits)
+        for _ in range(2):  # what came while a fit ran may make the next one due
+            async with self._busy:
+                for name in self._runtimes if self.leader else ():
+                    self._tune(name)
+            await asyncio.gather(*self._fits.values())
 
     async def _run(self) -> None:
         while not self._stopping:
