@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.contract.conftest import HOUR_US, NOW_US, make_fold
 
-from banditd.core.types import UsageReport
+from banditd.core.rewards import UsageReport
 from banditd.ports import EstimateDelta
 from banditd.services.reports.headline import BASELINE_SUMS, HEADLINE_SUMS
 from banditd.services.reports.verdicts import PACE_SUMS

@@ -16,7 +16,8 @@ from typing import Final, Protocol
 
 from banditd.core.attempts import Attempt, ErrorClass
 from banditd.core.errors import UnavailableError
-from banditd.core.types import Arm, Decision, UsageReport
+from banditd.core.rewards import UsageReport
+from banditd.core.types import Arm, Decision
 from banditd.core.usage import main_attempt
 from banditd.ports.upstreams import (
     StreamEvent,
