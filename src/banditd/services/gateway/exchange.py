@@ -327,12 +327,11 @@ class Exchange:
     def _report(self, decision: Decision) -> UsageReport:
         """The settlement: every attempt, and the figures of the last that answered, else of the last."""
         last = self.attempts[main_attempt(tuple(self.attempts))] if self.attempts else None
-        reason = None if self._running is None else self._running.finish_reason
-        reason = None if reason is None else "".join(c for c in reason if c.isprintable())[:MAX_REASON] or None
+        reason = "" if self._running is None else self._running.finish_reason or ""
         report = UsageReport(
             decision_id=decision.decision_id,
             attempts=tuple(self.attempts),
-            finish_reason=reason,
+            finish_reason="".join(filter(str.isprintable, reason))[:MAX_REASON] or None,
             response_id=usable_reference(self.response_id),
             refusal=True if self._running is not None and self._running.refusal else None,  # else by the reason
             output_chars=None if self._running is None else self._running.characters,
