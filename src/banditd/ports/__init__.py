@@ -32,42 +32,6 @@ from banditd.ports.secrets import Secrets
 from banditd.ports.switches import StoredSwitches, SwitchStore
 from banditd.ports.usage import PriceCost
 
-__all__ = [
-    "PRUNED_CURSOR",
-    "ArmChange",
-    "ArmStore",
-    "BudgetStore",
-    "Check",
-    "CorrectionStore",
-    "DecisionFacts",
-    "DecisionFilter",
-    "EstimateDelta",
-    "FoldCommit",
-    "FoldItem",
-    "GuardedOutcome",
-    "JobStore",
-    "Judge",
-    "LearningStore",
-    "LeaseStore",
-    "Maintenance",
-    "PriceCost",
-    "PromisedOutcome",
-    "RatedOutcome",
-    "RecentOutcomes",
-    "ReportReader",
-    "Revise",
-    "RewardLog",
-    "Secrets",
-    "StatDelta",
-    "StoredLearning",
-    "StoredReward",
-    "StoredSegment",
-    "StoredSwitches",
-    "SwitchStore",
-    "UsageOutcome",
-    "Verdict",
-]
-
 # ---------------------------------------------------------------- time and the encoder
 
 
