@@ -13,6 +13,7 @@ from typing import Final
 from sqlalchemy import BigInteger, Connection, Delete, Update, bindparam, delete, insert, or_, select, tuple_, update
 
 from banditd.core.errors import BanditdError, LeaseLostError
+from banditd.ope.fixed import FIXED_ARM_COUNTS, FIXED_ARM_SUMS
 from banditd.ports import FoldCommit, FoldItem, StatDelta, StoredLearning, StoredSegment
 from banditd.storage import dialect, queues
 from banditd.storage.among import among, in_chunks
@@ -25,8 +26,6 @@ from banditd.storage.prepared import Prepared
 from banditd.storage.release_rows import count_outcomes
 from banditd.storage.replacing import clear_state
 from banditd.storage.schema import (
-    FIXED_ARM_COUNTS,
-    FIXED_ARM_SUMS,
     contribution,
     delay_count,
     learner_state,

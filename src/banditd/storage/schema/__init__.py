@@ -35,8 +35,6 @@ from banditd.storage.schema.learning import (
     CLUSTER_FLOAT_SUMS,
     CLUSTER_INTEGER_SUMS,
     CLUSTER_SUMS,
-    FIXED_ARM_COUNTS,
-    FIXED_ARM_SUMS,
     FLOAT_SUMS,
     INTEGER_SUMS,
     SUMS,
