@@ -16,7 +16,7 @@ from typing import Final, Protocol
 from banditd.core.errors import BanditdError
 from banditd.core.types import DAY_US
 from banditd.deciding.release_course import Author, Release, Step, arm_disabled, finished, looked_at
-from banditd.obs.releases import ReleaseMetrics
+from banditd.obs.proving import ReleaseMetrics
 from banditd.ports import Clock, StoredSwitches
 from banditd.ports.releases import Promotion, ReleaseLook, ReleaseStore, StandingReleases
 from banditd.services.candidates.applying import apply_candidate

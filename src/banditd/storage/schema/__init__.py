@@ -6,7 +6,6 @@ replicas raise carry a ``writer``: each replica raises its own rows, readers add
 """
 
 from banditd.storage.schema.anchors import anchor_event, anchor_segment, policy_anchor
-from banditd.storage.schema.archived import archived_part
 from banditd.storage.schema.arms import (
     arm,
     arm_price,
@@ -56,6 +55,7 @@ from banditd.storage.schema.learning import (
 from banditd.storage.schema.log import (
     abandonment,
     activation,
+    archived_part,
     arm_reward,
     attempt,
     decision,
