@@ -5,6 +5,7 @@ What is decided is ``deciding``'s; here it meets the counters of this process an
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress, repeat
@@ -16,10 +17,12 @@ import numpy as np
 
 from banditd.bandit.policies.exploration import apply_floors
 from banditd.core.errors import BanditdError
+from banditd.core.money import AccountKey
 from banditd.core.pace import Pace
 from banditd.core.types import Blend, Context, Decision, FloatArray, Query
 from banditd.deciding.account import Account
 from banditd.deciding.decide import Case, Decided, Situation, decide
+from banditd.deciding.money import decides_alike
 from banditd.deciding.release import Parted, decide_between
 from banditd.features.context import Described
 from banditd.obs.metrics import Metrics
@@ -121,6 +124,7 @@ class TurnDecider:
                 wave = self._next_wave(prepared, rest[:ahead], touched)
                 for rows in _by_policy(prepared, wave):
                     self._decide_batch([prepared[i] for i in rows], drawn, uniforms[rows], rows, made)
+                _note_tried(prepared, wave, made)
                 rest = [i for i in rest if i not in made]
                 if rest:
                     drawn.update({key: one.arm for key, one in _sessions(prepared, wave, made)})
@@ -144,7 +148,9 @@ class TurnDecider:
             policy = prepared[i].runtime.name
             return [*touched[i], policy] if policy in counting else touched[i]
 
-        return next_wave(rest, touches if counting else touched.__getitem__, lambda i: len(prepared[i].accounts))
+        accounts = {i: [account.key for account in prepared[i].accounts] for i in rest}
+        at_once: dict[Hashable, int] = {one.key: one.at_once for i in rest for one in prepared[i].accounts}
+        return next_wave(rest, touches if counting else touched.__getitem__, accounts.__getitem__, at_once)
 
     def undo(self, decisions: Iterable[Decision]) -> None:
         """Undo what a draw has reserved: these were not committed, so they cost nothing and use up no share."""
@@ -160,7 +166,11 @@ class TurnDecider:
         at: Sequence[int],
         made: dict[int, Decision | BanditdError],
     ) -> None:
-        """Queries of one policy that change nothing for each other: into ``made``, at their places."""
+        """Queries of one policy that change nothing for each other: into ``made``, at their places.
+
+        Those that share an account are decided under its terms of now. One for which these have changed by those
+        before it is left out, as if it had not been in the batch.
+        """
         runtime = prepared[0].runtime
         contexts = runtime.builder.contexts([one.described for one in prepared])
         cases = [_case(one, context, drawn) for one, context in zip(prepared, contexts, strict=True)]
@@ -168,15 +178,20 @@ class TurnDecider:
         self._books[runtime.name].guard.caps.price(cases, situation.view)
         cases = self._books[runtime.name].promise.asking(cases, situation.view)
         decided, parted = self._decide(situation, cases, uniforms)
-        for budget, done in decided.stopped:
-            self._metrics.count(self._metrics.budget_stops, runtime.name, budget, done)
+        stopped = Counter(decided.stopped)
         for i, error in decided.refused.items():
             made[at[i]] = error
         rows = decided.rows.tolist()
         if rows:
             taken, theirs = [prepared[i] for i in rows], [cases[i] for i in rows]
             decisions = self._decisions(situation, decided, parted, taken, theirs)
-            made.update(zip([at[i] for i in rows], decisions, strict=True))
+            for i, one, admission in zip(rows, decisions, decided.admissions, strict=True):
+                if one is not None:
+                    made[at[i]] = one
+                else:
+                    stopped.subtract(admission.stopped)
+        for (budget, done), times in (+stopped).items():
+            self._metrics.count(self._metrics.budget_stops, runtime.name, budget, done, by=times)
 
     def _decide(
         self, situation: Situation, cases: list[Case], uniforms: FloatArray
@@ -211,14 +226,17 @@ class TurnDecider:
         parted: Sequence[Parted | None],
         taken: Sequence[Prepared],
         cases: Sequence[Case],
-    ) -> Iterator[Decision]:
-        """The decisions of a batch, column by column: a call for each column costs less than one for each decision.
+    ) -> Iterator[Decision | None]:
+        """The decisions of a batch, None of who is left out (``_charged``).
+
+        Made column by column: a call for each column costs less than one for each decision.
 
         taken, cases : those of ``decided.rows``. What is drawn is reserved and counted, but for dry runs.
         """
         runtime, view, now_us = taken[0].runtime, situation.view, situation.now_us
         config, snapshot, queries = runtime.config, view.snapshot, [one.query for one in taken]
-        drawn, durable = drawn_columns(situation, decided), [not query.dry_run for query in queries]
+        charged, kept = self._charged(situation, decided, cases)
+        drawn, durable = drawn_columns(situation, decided), [*map(_is_durable, queries, kept)]
         self._books[runtime.name].guard.observe(view, decided, compress(range(len(taken)), durable))
         self._books[runtime.name].guard.drawn(view, compress(drawn["arm"], durable), now_us)
         inputs = [self.input_record.of(one.query.text, one.input_hash) for one in taken]
@@ -237,7 +255,7 @@ class TurnDecider:
             **dict(zip(same, map(repeat, same.values()), strict=True)),
             **query_columns(queries),
             **drawn,
-            **self._charged(situation, decided, cases, durable),
+            **charged,
             **self._promised(situation, decided, cases, durable),
             "release": self._released(situation, decided, parted, durable),
             "context": [case.context for case in cases],
@@ -246,25 +264,35 @@ class TurnDecider:
             "input_hash": [found for found, _ in inputs],
             "input_text": [text for _, text in inputs],
         }
-        return decisions_of(columns)
+        return (one if holds else None for one, holds in zip(decisions_of(columns), kept, strict=True))
 
     def _charged(
-        self, situation: Situation, decided: Decided, cases: Sequence[Case], durable: Sequence[bool]
-    ) -> Columns:
-        """What the budgets hold of each decision, and log beside it."""
+        self, situation: Situation, decided: Decided, cases: Sequence[Case]
+    ) -> tuple[Columns, Sequence[bool]]:
+        """What the budgets hold of each decision, and log beside it; and which decisions hold.
+
+        One that the charges before it would have changed is left out, and all of its accounts that come behind it.
+        """
         view = situation.view
         book = self._books[cases[0].query.policy].budget
         if not book.rules:
-            return _NO_BUDGETS
-        charges, mixture, unaffordable_usd = [], [], []
+            return _NO_BUDGETS, [True] * len(cases)
+        kept, charges, mixture, unaffordable_usd = [], [], [], []
+        spent: set[AccountKey] = set()
+        left_out: set[AccountKey] = set()
         for row, case in enumerate(cases):
-            charged = book.charge(view, case, decided, row, situation.now_us) if durable[row] else ()
-            charges.append(charged)
-            mixture.append(self._mixture(situation, decided, row, case))
+            keys, admission = [account.key for account in case.accounts], decided.admissions[row]
+            holds = left_out.isdisjoint(keys) and (
+                spent.isdisjoint(keys) or decides_alike(case.accounts, admission.terms)
+            )
+            (spent if holds else left_out).update(keys)
+            durable = _is_durable(case.query, holds)
+            kept.append(holds)
+            charges.append(book.charge(view, case, decided, row, situation.now_us) if durable else ())
+            mixture.append(self._mixture(situation, decided, row, case) if holds else None)
             cost_usd = decided.priced.cost_usd[row]
-            excluded = decided.admissions[row].excluded
-            unaffordable_usd.append({view.snapshot.arms[i]: float(cost_usd[i]) for i in excluded})
-        return {"charges": charges, "mixture": mixture, "unaffordable_usd": unaffordable_usd}
+            unaffordable_usd.append({view.snapshot.arms[i]: float(cost_usd[i]) for i in admission.excluded})
+        return {"charges": charges, "mixture": mixture, "unaffordable_usd": unaffordable_usd}, kept
 
     def _promised(
         self, situation: Situation, decided: Decided, cases: Sequence[Case], durable: Sequence[bool]
@@ -315,14 +343,23 @@ def _by_policy(prepared: Sequence[Prepared], indices: Sequence[int]) -> Iterable
 
 
 def _touched(one: Prepared) -> Sequence[Hashable]:
-    """What the decision of a query changes for others: its accounts and its session."""
+    """What the decision of a query changes for others, beside its accounts: its session."""
     session_key = one.query.session_key
-    keys: list[Hashable] = [account.key for account in one.accounts]
-    return keys if session_key is None else [*keys, (one.runtime.name, session_key)]
+    return () if session_key is None else ((one.runtime.name, session_key),)
 
 
-def _is_durable(one: Prepared, made: Decision | BanditdError) -> bool:
-    return isinstance(made, Decision) and not one.query.dry_run
+def _note_tried(prepared: Sequence[Prepared], wave: Sequence[int], made: Mapping[int, object]) -> None:
+    """Tell accounts how many of their queries were decided at once, and how many of these hold."""
+    accounts = {account.key: account for i in wave for account in prepared[i].accounts}
+    if accounts:
+        tried = Counter(account.key for i in wave for account in prepared[i].accounts)
+        alike = Counter(account.key for i in wave if i in made for account in prepared[i].accounts)
+        for key, account in accounts.items():
+            account.tried(tried[key], alike[key])
+
+
+def _is_durable(query: Query, decided: bool) -> bool:
+    return decided and not query.dry_run
 
 
 def _sessions(
@@ -330,9 +367,9 @@ def _sessions(
 ) -> Iterator[tuple[tuple[str, str], Decision]]:
     """(policy, session) and the decision of those that will be stored with a session."""
     for i in indices:
-        one = made[i]
-        key = prepared[i].query.session_key
-        if isinstance(one, Decision) and key is not None and _is_durable(prepared[i], one):
+        one, query = made.get(i), prepared[i].query
+        key = query.session_key
+        if isinstance(one, Decision) and key is not None and not query.dry_run:
             yield (one.policy, key), one
 
 

@@ -26,7 +26,6 @@ from banditd.services.money.guard import PolicyGuard
 
 # Accounts of keys and tags are many; of these many the prices are kept here.
 ACCOUNTS_KEPT: Final = 2000
-_RETARGET_EVERY: Final = 10
 
 
 class _Remembered(NamedTuple):
@@ -211,11 +210,7 @@ class BudgetBook:
         charges = []
         for account in accounts:
             rule = account.rule
-            account.pending_usd += cost_usd
-            account.decisions += 1
-            if account.decisions % _RETARGET_EVERY == 0:
-                account.retarget(now_us)
-            account.pacer.reserve(cost_usd)
+            account.count(cost_usd, now_us)
             holds = not rule.is_rate and rule.name not in stopped
             charges.append(
                 Charge(
