@@ -226,7 +226,7 @@ class Pacer:
         low, high = _STEER
         # What may not be owed, because the cheapest arm leaves too little to pay it back, is saved beforehand.
         reserve = RESERVE + OVERDRAFT - self._overdraft_usd / self.budget_usd
-        return self.budget_usd * float(np.clip(1.0 - (self.deficit + reserve) / HORIZON, low, high))
+        return self.budget_usd * min(max(1.0 - (self.deficit + reserve) / HORIZON, low), high)
 
     @property
     def _overdraft_usd(self) -> float:

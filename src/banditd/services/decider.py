@@ -178,7 +178,7 @@ class TurnDecider:
         self._books[runtime.name].guard.caps.price(cases, situation.view)
         cases = self._books[runtime.name].promise.asking(cases, situation.view)
         decided, parted = self._decide(situation, cases, uniforms)
-        stopped = Counter(decided.stopped)
+        stopped = list(decided.stopped)
         for i, error in decided.refused.items():
             made[at[i]] = error
         rows = decided.rows.tolist()
@@ -189,9 +189,10 @@ class TurnDecider:
                 if one is not None:
                     made[at[i]] = one
                 else:
-                    stopped.subtract(admission.stopped)
-        for (budget, done), times in (+stopped).items():
-            self._metrics.count(self._metrics.budget_stops, runtime.name, budget, done, by=times)
+                    for stop in admission.stopped:
+                        stopped.remove(stop)
+        for budget, done in stopped:
+            self._metrics.count(self._metrics.budget_stops, runtime.name, budget, done)
 
     def _decide(
         self, situation: Situation, cases: list[Case], uniforms: FloatArray
@@ -323,7 +324,7 @@ class TurnDecider:
         if not case.accounts or decided.draw.reason[row] != "policy":
             return None
         view, listed = situation.view, decided.draw.arms[row]
-        arms = np.flatnonzero(listed)
+        arms = listed.nonzero()[0]
         book = self._books[case.query.policy].budget
         fixed = book.mixture(case.accounts, view.snapshot.arms, arms, decided.priced.cost_usd[row, arms])
         return None if fixed is None else Blend(1.0, apply_floors(fixed[None, :], view.min_share[None, arms])[0])

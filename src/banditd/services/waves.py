@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Final
 
@@ -25,26 +24,22 @@ def next_wave(
     """
     wave: list[int] = []
     before: set[Hashable] = set()
-    charged: Counter[Hashable] = Counter()
-    n_charged = 0
+    charged: set[Hashable] = set()
+    n_charged, left = 0, dict(at_once)
     for i in rest:
         keys, mine = touched(i), accounts(i)
-        if not keys and not mine:
+        if not (keys or mine):
             wave.append(i)
             continue
-        if before.isdisjoint(keys) and before.isdisjoint(mine) and _has_room(mine, charged, at_once):
-            if mine:
-                n_charged += 1
-                too_many = len(charged.keys() | mine) > MOST_ACCOUNTS or n_charged > MOST_CHARGED
-                if wave and too_many:
-                    break
-                charged.update(mine)
+        if before.isdisjoint(keys) and before.isdisjoint(mine) and all(map(left.__getitem__, mine)):
+            n_charged += bool(mine)
+            if wave and (n_charged > MOST_CHARGED or len(charged.union(mine)) > MOST_ACCOUNTS):
+                break
             wave.append(i)
+            charged.update(mine)
+            for key in mine:
+                left[key] -= 1
         else:
             before.update(mine)
         before.update(keys)
     return wave
-
-
-def _has_room(accounts: Iterable[Hashable], charged: Mapping[Hashable, int], at_once: Mapping[Hashable, int]) -> bool:
-    return all(charged[key] < at_once[key] for key in accounts)

@@ -161,7 +161,7 @@ class BudgetBook:
         """
         if not case.accounts:
             return ()
-        names, eligible = view.snapshot.arms, np.flatnonzero(decided.eligible[row])
+        names, eligible = view.snapshot.arms, decided.eligible[row].nonzero()[0]
         mean, cost_usd = decided.scores.mean[row, eligible], decided.priced.cost_usd[row, eligible]
         probability = decided.draw.probability[row, eligible]  # 0 for those taken away
         key = _Remembered(
