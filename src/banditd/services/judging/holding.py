@@ -12,6 +12,7 @@ from typing import Final, Generic, TypeVar
 
 from banditd.core.errors import UnavailableError
 from banditd.services.gateway.listening import Answered
+from banditd.services.patience import patiently
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -72,15 +73,8 @@ class Holding(Generic[T]):
                 logger.exception("%s.sampling_crashed", self._name, extra={"answers": count})
 
     async def _put(self, found: list[T]) -> None:
-        for wait_s in (*TRY_AGAIN_S, None):
-            try:
-                await self._store(found)
-            except UnavailableError as error:
-                if wait_s is None:
-                    extra = {"answers": len(found), "code": error.code}
-                    logger.warning("%s.not_sampled", self._name, extra=extra)
-                    self._lost(found)
-                    return
-                await asyncio.sleep(wait_s)
-            else:
-                return
+        try:
+            await patiently(lambda: self._store(found), TRY_AGAIN_S)
+        except UnavailableError as error:
+            logger.warning("%s.not_sampled", self._name, extra={"answers": len(found), "code": error.code})
+            self._lost(found)
