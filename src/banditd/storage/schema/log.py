@@ -10,10 +10,10 @@ from banditd.storage.schema.columns import decision_key, dependent_key, metadata
 from banditd.storage.schema.record import RECORD
 
 
-def _where_given(table: str, column: str, indexed: str | None = None, name: str | None = None) -> Index:
-    """An index of a column (or of ``indexed``) over the rows that have a value in it, which most have not."""
-    given = text(f"{column} IS NOT NULL")
-    return Index(name or f"ix_{table}_{column}", indexed or column, sqlite_where=given, postgresql_where=given)
+def _where_given(table: str, column: str, *indexed: str, name: str | None = None) -> Index:
+    """An index of a column (or of those ``indexed``) over the rows that have a value in it, which most have not."""
+    given, columns = text(f"{column} IS NOT NULL"), indexed or (column,)
+    return Index(name or "_".join(("ix", table, *columns)), *columns, sqlite_where=given, postgresql_where=given)
 
 
 decision: Final = Table(
@@ -24,29 +24,9 @@ decision: Final = Table(
     Index(None, "policy", "decision_id"),
     Index(None, "policy", "arm", "decision_id"),
     Index(None, "policy", "expires_at_us"),
-    Index(
-        "ix_decision_policy_session_id_decision_id",
-        "policy",
-        "session_id",
-        "decision_id",
-        sqlite_where=text("session_id IS NOT NULL"),
-        postgresql_where=text("session_id IS NOT NULL"),
-    ),
-    Index(
-        "ix_decision_reference_key_name_decision_id",
-        "reference",
-        "key_name",
-        "decision_id",
-        sqlite_where=text("reference IS NOT NULL"),
-        postgresql_where=text("reference IS NOT NULL"),
-    ),
-    Index(
-        "ix_decision_task_id_decision_id",
-        "task_id",
-        "decision_id",
-        sqlite_where=text("task_id IS NOT NULL"),
-        postgresql_where=text("task_id IS NOT NULL"),
-    ),
+    _where_given("decision", "session_id", "policy", "session_id", "decision_id"),
+    _where_given("decision", "reference", "reference", "key_name", "decision_id"),
+    _where_given("decision", "task_id", "task_id", "decision_id"),
     *[_where_given("decision", name) for name in ("request_id", "trace_id", "regenerated_from", "escalated_from")],
 )
 
@@ -143,14 +123,8 @@ usage_report: Final = Table(
     text_column("regenerated_from", nullable=True),
     text_column("escalated_to", nullable=True),
     Index(None, "policy", "decision_id"),
-    *[_where_given("usage_report", name) for name in ("regenerated_from", "escalated_to")],
-    _where_given("usage_report", "escalated_to", "decision_id", "ix_usage_report_decision_id_escalated"),
-    Index(
-        "ix_usage_report_response_id",
-        "response_id",
-        sqlite_where=text("response_id IS NOT NULL"),
-        postgresql_where=text("response_id IS NOT NULL"),
-    ),
+    *[_where_given("usage_report", name) for name in ("regenerated_from", "escalated_to", "response_id")],
+    _where_given("usage_report", "escalated_to", "decision_id", name="ix_usage_report_decision_id_escalated"),
 )
 
 # What a report said before a later one completed or corrected it.
