@@ -25,6 +25,7 @@ from banditd.services.reports.discrepancy import cell_deviation
 from banditd.services.reports.headlines import read_headlines, read_pace
 from banditd.services.reports.period import period_of, steps_of
 from banditd.services.reports.rows import (
+    ARM_SUMS,
     STEP_SUMS,
     arm_rows,
     clear_winner,
@@ -38,12 +39,14 @@ from banditd.services.reports.rows import (
     selection_entropy,
     step_row,
 )
-from banditd.services.reports.savings import Reference, savings
+from banditd.services.reports.savings import FIXED_ARM_SUMS, Reference, savings
 from banditd.services.reports.summaries import CONVERGENCE_SUMS, Row, add_up, convergence, histogram_percentile, ratio
 
 _WEEK_S: Final = 604_800
 _HOUR_S: Final = 3600
 _SEARCHED: Final = 10_000
+STATS_SUMS: Final = (*ARM_SUMS, "degraded", "entropy_sum", *FIXED_ARM_SUMS)
+"""Columns of ``ReportReader.arm_totals`` that ``stats`` reads."""
 
 
 class ReportService:
@@ -86,7 +89,7 @@ class ReportService:
         """
         arms = await self.arms_of(policy)
         since_us = None if window_s is None else self._clock.now_us() - window_s * MICROSECONDS_PER_SECOND
-        rows = await self._reader.arm_totals(policy, since_us)
+        rows = await self._reader.arm_totals(policy, since_us, sums=STATS_SUMS)
         total = add_up(rows)
         decisions = int(total.get("decisions", 0))
         reward = reward_of(total)
@@ -143,7 +146,7 @@ class ReportService:
     async def exploration(self, policy: str, window_s: int) -> tuple[float | None, float | None]:
         """(share of decisions not greedy, mean entropy of the probability vectors in nats), for gauges."""
         since_us = self._clock.now_us() - window_s * MICROSECONDS_PER_SECOND
-        total = add_up(await self._reader.arm_totals(policy, since_us))
+        total = add_up(await self._reader.arm_totals(policy, since_us, sums=("decisions", "explored", "entropy_sum")))
         decisions = total.get("decisions", 0.0)
         return ratio(total.get("explored", 0.0), decisions), ratio(total.get("entropy_sum", 0.0), decisions)
 
