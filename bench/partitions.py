@@ -20,7 +20,8 @@ from sqlalchemy import text
 
 from banditd.core.errors import BanditdError
 from banditd.core.ids import new_id
-from banditd.core.types import Context, Decision, RewardSubmission, UsageReport
+from banditd.core.rewards import RewardSubmission, UsageReport
+from banditd.core.types import Context, Decision
 from banditd.ports import DecisionFacts, DecisionFilter, StoredReward, Verdict
 from banditd.storage import Storage, dialect, migrate, open_storage
 from banditd.storage.archive import partition_log

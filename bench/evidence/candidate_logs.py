@@ -10,7 +10,8 @@ from typing import Any, Final
 import numpy as np
 
 from banditd.bandit.policies.base import PolicySettings
-from banditd.core.types import Arm, Contribution, FloatArray
+from banditd.core.rewards import Contribution
+from banditd.core.types import Arm, FloatArray
 from banditd.deciding.keeper import PromiseRule
 from banditd.ports import StoredLearning, StoredSegment
 from banditd.ports.evaluations import LoggedDecision

@@ -15,7 +15,8 @@ from tests.patience import PATIENT
 
 from banditd.core.errors import ConflictError, NotFoundError
 from banditd.core.ids import new_id
-from banditd.core.types import Arm, Context, Decision, Price, RewardSubmission
+from banditd.core.rewards import RewardSubmission
+from banditd.core.types import Arm, Context, Decision, Price
 from banditd.ports import DecisionFacts, FoldCommit, StoredReward, StoredSegment, Verdict
 from banditd.services.upkeep.retention import Retention
 from banditd.storage import Storage, open_storage

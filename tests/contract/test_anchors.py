@@ -11,8 +11,8 @@ from sqlalchemy import select
 from banditd.core.anchor import AnchorOutcome, Frozen, Taking
 from banditd.core.drift import DriftRule
 from banditd.core.errors import ConflictError
-from banditd.core.golden import DAY_US
 from banditd.core.ids import new_id
+from banditd.core.types import DAY_US
 from banditd.ports import FoldCommit, StoredSegment
 from banditd.storage.anchors import MARKS_KEPT_US
 from banditd.storage.schema import anchor_segment, release_unit

@@ -8,7 +8,7 @@ import pytest
 
 from banditd.core.ids import new_id
 from banditd.core.money import AccountKey, AccountTotals, Charge
-from banditd.core.types import UsageReport
+from banditd.core.rewards import UsageReport
 from banditd.ports import ArmChange
 
 MONTH = AccountKey("default", "month", "all", 1_748_736_000_000_000)

@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import event
 
 from banditd.core.attempts import Attempt
-from banditd.core.types import Context, Contribution, UsageReport
+from banditd.core.rewards import Contribution, UsageReport
+from banditd.core.types import Context
 from banditd.ports import DecisionFilter
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from banditd.core.errors import ConfigurationError, StorageUnavailableError
 from banditd.core.money import AccountKey, Charge
-from banditd.core.types import Blend, Contribution, UsageReport
+from banditd.core.rewards import Contribution, UsageReport
+from banditd.core.types import Blend
 from banditd.services.upkeep import export
 from banditd.services.upkeep.export_parquet import ParquetWriter
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 from sqlalchemy import insert, update
 
-from banditd.core.types import Contribution, UsageReport
+from banditd.core.rewards import Contribution, UsageReport
 from banditd.storage.decisions import queue_decisions
 from banditd.storage.schema import arm_fold_queue, fold_queue
 

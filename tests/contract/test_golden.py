@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy import select
 
 from banditd.core.drift import DriftRule
-from banditd.core.golden import DAY_US, GoldenCase, GoldenRule
+from banditd.core.golden import GoldenCase, GoldenRule
 from banditd.core.judging import JudgeCost
+from banditd.core.types import DAY_US
 from banditd.ope.drops import BASELINE_DAYS, GoldenTest
 from banditd.storage.golden import KEPT_DAYS
 from banditd.storage.schema import golden_case

@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy import event, select
 
 from banditd.core.judging import AnswerToJudge, JudgeCost, JudgeRule, Refusal
-from banditd.core.types import RewardReceipt
+from banditd.core.rewards import RewardReceipt
 from banditd.services.judging.counting import VerdictRewards
 from banditd.services.judging.trust import TrustGate
 from banditd.services.walks import RewardInput
-from banditd.storage import judging as judging_sql
+from banditd.storage import claims
 from banditd.storage.schema import judge_task, judgement, reward_event
 
 MINUTE_US = 60_000_000
@@ -391,7 +391,7 @@ async def test_a_reward_that_overtakes_the_refusal_of_its_judge_is_taken_back(
 async def test_answers_of_a_judge_that_nobody_configures_any_more_go_in_their_time(
     storage, make, retention, monkeypatch
 ):
-    monkeypatch.setattr(judging_sql, "_CHUNK", 2)
+    monkeypatch.setattr(claims, "CHUNK", 2)
     await sampled(storage, make, 5)
     clock = Clock(make.now_us + MINUTE_US)
     keeping = retention(storage, clock.now_us)

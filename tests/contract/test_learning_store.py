@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from banditd.core.errors import LeaseLostError
-from banditd.core.types import Contribution
+from banditd.core.rewards import Contribution
 from banditd.ports import StatDelta, StoredSegment
 from banditd.storage.learning import thinning
 

@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from banditd.core.errors import ConfigurationError, InvalidInputError, StorageUnavailableError
 from banditd.core.ids import lowest_id
-from banditd.core.types import Contribution, UsageReport
+from banditd.core.rewards import Contribution, UsageReport
 from banditd.ports import PRUNED_CURSOR
 from banditd.storage import dialect, open_storage
 from banditd.storage.archive import backup, copy_database

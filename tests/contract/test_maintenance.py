@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from banditd.core.errors import StorageUnavailableError
-from banditd.core.types import Contribution, UsageReport
+from banditd.core.rewards import Contribution, UsageReport
 from banditd.ports import PRUNED_CURSOR, DecisionFilter
 from banditd.storage import head_revision
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from banditd.core.ids import new_id
-from banditd.core.types import Blend, Contribution, UsageReport
+from banditd.core.rewards import Contribution, UsageReport
+from banditd.core.types import Blend
 
 
 async def test_reported_usage_comes_back_oldest_first_and_bounded(storage, make):

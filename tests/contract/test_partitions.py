@@ -15,7 +15,7 @@ from sqlalchemy import event, insert, inspect, select, text
 from banditd.core.errors import ConfigurationError, ConflictError
 from banditd.core.ids import lowest_id, new_id
 from banditd.core.references import Reference
-from banditd.core.types import Contribution, UsageReport
+from banditd.core.rewards import Contribution, UsageReport
 from banditd.ports import PRUNED_CURSOR, DecisionFilter
 from banditd.storage import dialect, open_storage
 from banditd.storage.archive import backup, copy_database, partition_log

@@ -13,7 +13,7 @@ from banditd.core.comparing import Compared, ComparisonFilter, Orders, PairToCom
 from banditd.core.judging import AnswerToJudge, JudgeCost
 from banditd.core.probing import ProbeRequest
 from banditd.services.judging.counting import VerdictRewards
-from banditd.storage import probing as probing_sql
+from banditd.storage import claims
 from banditd.storage.schema import (
     arm_reward,
     comparison,
@@ -224,7 +224,7 @@ async def test_its_verdict_is_its_arms_reward_beside_that_of_the_served_answer(s
 
 
 async def test_what_retention_deletes_takes_its_probes_along(storage, make, retention, monkeypatch):
-    monkeypatch.setattr(probing_sql, "_CHUNK", 2)
+    monkeypatch.setattr(claims, "CHUNK", 2)
     await drawn(storage, make, 5)
     [task] = await claim(storage, make.now_us, limit=1)
     await answered(storage, make, task)

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import event
 
 from banditd.core.errors import StorageUnavailableError
-from banditd.core.types import UsageReport
+from banditd.core.rewards import UsageReport
 from banditd.ports import DecisionFilter, StatDelta
 
 MINUTE_US = 60_000_000

@@ -12,7 +12,7 @@ from sqlalchemy import inspect, select, text
 from banditd.core.candidate import Candidate
 from banditd.core.origins import Origin
 from banditd.core.release import FOLLOWED, FOLLOWED_AFTER_S, Guardrail, ReleaseTerms
-from banditd.core.types import UsageReport
+from banditd.core.rewards import UsageReport
 from banditd.core.usage import refused
 from banditd.deciding.release_course import Release
 from banditd.deciding.release_tests import ReleaseTests

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from banditd.core.errors import ConflictError, NotFoundError
-from banditd.core.types import UsageReport
+from banditd.core.rewards import UsageReport
 
 
 async def _one_decision(storage, make, **changes):

@@ -9,7 +9,8 @@ from sqlalchemy import func, select
 
 from banditd.core.attempts import Attempt
 from banditd.core.recipes import Recipe
-from banditd.core.types import Price, UsageReport
+from banditd.core.rewards import UsageReport
+from banditd.core.types import Price
 from banditd.storage import dialect
 from banditd.storage.maintenance import WRITERS_KEPT
 from banditd.storage.schema import settling

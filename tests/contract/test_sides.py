@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 from tests.contract.conftest import HOUR_US, NOW_US, make_fold
 
-from banditd.core.types import UsageReport
+from banditd.core.rewards import UsageReport
 from banditd.ports import EstimateDelta
 from banditd.services.reports.headline import BASELINE_SUMS, HEADLINE_SUMS
 from banditd.services.reports.verdicts import PACE_SUMS

@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import func, insert, select
 from tests.contract.conftest import HOUR_US, make_decision, make_fold
 
-from banditd.core.types import Context, Contribution, UsageReport
+from banditd.core.rewards import Contribution, UsageReport
+from banditd.core.types import Context
 from banditd.ports import EstimateDelta, StatDelta
 from banditd.storage import Storage
 from banditd.storage.schema import job_run, rollup, tag_cluster, tag_entry, tag_rollup, tag_total, tag_value

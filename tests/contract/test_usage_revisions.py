@@ -11,7 +11,7 @@ import pytest
 
 from banditd.core.attempts import Attempt
 from banditd.core.money import AccountKey, Charge
-from banditd.core.types import UsageReport
+from banditd.core.rewards import UsageReport
 
 KEY = AccountKey("default", "day", "all", 0)
 ESTIMATE = pytest.approx(0.001)

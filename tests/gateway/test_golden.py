@@ -13,7 +13,7 @@ from tests.gateway.conftest import Serve, Served
 from tests.gateway.test_judges import PRICE, client_of, judging, until
 from tests.gateway.test_probes import Honest
 
-from banditd.core.golden import DAY_US
+from banditd.core.types import DAY_US
 from banditd.ope.drops import BASELINE_DAYS, GoldenTest
 from banditd.settings import Settings
 from banditd.storage.schema import golden_case, golden_watch

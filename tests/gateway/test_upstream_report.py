@@ -13,7 +13,8 @@ from tests.gateway.conftest import Serve, Served, arm
 from tests.gateway.test_faults import read, settled
 
 from banditd.core.attempts import Attempt
-from banditd.core.types import Query, UsageReport
+from banditd.core.rewards import UsageReport
+from banditd.core.types import Query
 from banditd.ports.dashboard import AttemptGroup, RecentCalls
 from banditd.services.reports.upstreams import upstream_report
 

@@ -13,7 +13,8 @@ from tests.walks.conftest import OpenDaemon
 
 from banditd.core.errors import BudgetExhaustedError, InvalidInputError, NotFoundError, StorageUnavailableError
 from banditd.core.money import AccountKey, AccountTotals
-from banditd.core.types import Decision, Price, Query, UsageReport
+from banditd.core.rewards import UsageReport
+from banditd.core.types import Decision, Price, Query
 from banditd.daemon.open import Daemon
 from banditd.ports import DecisionFilter, Revise
 

@@ -13,7 +13,8 @@ from tests.walks.test_release_walk import DEAR, begin, look
 
 from banditd.core.origins import Origin
 from banditd.core.release import Guardrail, ReleaseTerms
-from banditd.core.types import Decision, Query, UsageReport
+from banditd.core.rewards import UsageReport
+from banditd.core.types import Decision, Query
 from banditd.daemon.open import Daemon, open_services
 from banditd.web.app import WebSettings, create_app
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from tests.walks.conftest import OpenDaemon
 
-from banditd.core.types import Arm, Decision, Price, Query, UsageReport
+from banditd.core.rewards import UsageReport
+from banditd.core.types import Arm, Decision, Price, Query
 from banditd.daemon.open import Daemon
 from banditd.services.learning.rebuild import rebuild
 from banditd.services.walks import RewardInput

@@ -12,7 +12,7 @@ from tests.leaks import Leaks
 from tests.walks.conftest import OpenDaemon, leads
 from tests.walks.test_reward_walk import reward, route
 
-from banditd.core.types import UsageReport
+from banditd.core.rewards import UsageReport
 from banditd.daemon.open import Daemon
 from banditd.storage.schema import metadata
 

@@ -18,7 +18,8 @@ from tests.walks.test_reward_walk import learned, refolded, reward, route
 from tests.walks.test_schema_change import NEW, integrity
 
 from banditd.core.errors import ConflictError, InvalidInputError, NotFoundError
-from banditd.core.types import Arm, RewardEvent, RewardReceipt, UsageReport
+from banditd.core.rewards import RewardEvent, RewardReceipt, UsageReport
+from banditd.core.types import Arm
 from banditd.daemon.open import Daemon
 from banditd.services.learning.folding import merge_events
 from banditd.storage.schema import (

@@ -18,7 +18,8 @@ from banditd.core.errors import (
     StorageUnavailableError,
 )
 from banditd.core.money import AccountKey
-from banditd.core.types import Decision, Query, UsageReport
+from banditd.core.rewards import UsageReport
+from banditd.core.types import Decision, Query
 from banditd.ports import Committed
 from banditd.services.input_hash import InputHash
 

@@ -14,7 +14,8 @@ from tests.walks.test_repair import refolded
 from banditd.core.attempts import Attempt
 from banditd.core.errors import BanditdError, ConfigurationError, ConflictError, InvalidInputError
 from banditd.core.recipes import Recipe
-from banditd.core.types import Arm, Price, Query, UsageReport
+from banditd.core.rewards import UsageReport
+from banditd.core.types import Arm, Price, Query
 from banditd.daemon.open import Daemon
 from banditd.services.walks import RewardInput
 from banditd.settings import Settings

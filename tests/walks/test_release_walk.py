@@ -12,7 +12,8 @@ from tests.walks.test_reward_walk import refolded
 
 from banditd.core.errors import ConflictError, InvalidInputError, NotFoundError
 from banditd.core.release import Guardrail, Metric, ReleaseTerms
-from banditd.core.types import Decision, Query, UsageReport
+from banditd.core.rewards import UsageReport
+from banditd.core.types import Decision, Query
 from banditd.daemon.open import Daemon
 from banditd.services.walks import RewardInput
 

@@ -11,7 +11,8 @@ from tests.one_query import predict
 from tests.walks.conftest import OpenDaemon, leads
 
 from banditd.core.errors import BanditdError, ConflictError, GoneError, NotFoundError
-from banditd.core.types import Decision, Query, RewardReceipt, UsageReport
+from banditd.core.rewards import RewardReceipt, UsageReport
+from banditd.core.types import Decision, Query
 from banditd.daemon.open import Daemon
 from banditd.services.learning.changes import evidence_of_changes
 from banditd.services.learning.rebuild import RebuildReport, rebuild

@@ -15,8 +15,8 @@ from tests.walks.test_reward_walk import refolded, reward
 
 from banditd.core.errors import ConflictError, GoneError, InvalidInputError, NotFoundError
 from banditd.core.origins import Origin
-from banditd.core.rewards import TaskName, TaskReceipt
-from banditd.core.types import Decision, Query, UsageReport
+from banditd.core.rewards import TaskName, TaskReceipt, UsageReport
+from banditd.core.types import Decision, Query
 from banditd.daemon.open import Daemon, open_services
 from banditd.services.walks import RewardInput
 from banditd.web.app import WebSettings, create_app

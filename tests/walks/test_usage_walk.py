@@ -8,7 +8,8 @@ import pytest
 from tests.walks.conftest import OpenDaemon
 
 from banditd.core.attempts import Attempt
-from banditd.core.types import Query, UsageReport
+from banditd.core.rewards import UsageReport
+from banditd.core.types import Query
 
 LARGE = ("large",)
 

@@ -9,7 +9,8 @@ import pytest
 from tests.walks.conftest import OpenDaemon
 from tests.walks.test_release_walk import ask, begin
 
-from banditd.core.types import Query, UsageReport
+from banditd.core.rewards import UsageReport
+from banditd.core.types import Query
 from banditd.daemon.open import Daemon
 from banditd.deciding import release
 

@@ -17,7 +17,8 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from banditd.core.errors import BanditdError, ConflictError, NoEligibleArmError, NotFoundError
 from banditd.core.request_keys import RequestKey
-from banditd.core.types import Arm, ArmUsage, Context, Decision, Query, RewardReceipt, UsageReport
+from banditd.core.rewards import RewardReceipt, UsageReport
+from banditd.core.types import Arm, ArmUsage, Context, Decision, Query
 from banditd.obs.metrics import Metrics
 from banditd.ports.tags import TagValue
 from banditd.services.arms import ArmView

@@ -5,10 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from banditd.core.types import MICROSECONDS_PER_SECOND
+from banditd.core.types import DAY_US, HOUR_US, MICROSECONDS_PER_SECOND
 
-HOUR_US: Final = 3600 * MICROSECONDS_PER_SECOND
-DAY_US: Final = 24 * HOUR_US
 # A rate is counted over this time at least, and this share of the window: what comes in the first minutes does not
 # go on for a month. Steady traffic then spends some 7 % of the budget more at the beginning than it should.
 _UNKNOWN_S: Final = 60.0

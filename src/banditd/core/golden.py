@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from banditd.core.drift import DriftRule
-from banditd.core.types import MICROSECONDS_PER_SECOND
 
 GoldenState = Literal["waiting", "calling", "answered", "judging", "judged", "failed", "lost", "dropped"]
 """The arm is to be called, is being called; the judge is to be called, is being called; scored; no call gave an
 answer or a verdict; whoever called was killed; it was not made on its day."""
-DAY_US: Final = 86_400 * MICROSECONDS_PER_SECOND
 MAX_ATTEMPTS: Final = 3
 """Calls of the arm, and of the judge, for one case; the failed ones included."""
 

@@ -20,13 +20,6 @@ from banditd.core.money import Charge
 from banditd.core.origins import NO_ORIGIN, Origin
 from banditd.core.recipes import Recipe
 from banditd.core.request_keys import RequestKey
-from banditd.core.rewards import Contribution, RewardEvent, RewardReceipt, RewardSubmission, UsageReport
-
-__all__ = [
-    "DEFAULT_POLICY", "MICROSECONDS_PER_SECOND", "QUALITY_TIERS", "Arm", "ArmUsage", "Blend", "BoolArray", "Context",
-    "Contribution", "Decision", "FeatureGroup", "FeatureSchema", "Float32Array", "FloatArray", "IntArray", "Price",
-    "QualityTier", "Query", "RewardEvent", "RewardReceipt", "RewardSubmission", "Turn", "UsageReport", "price_at",
-]  # fmt: skip
 
 FloatArray = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
@@ -35,6 +28,8 @@ BoolArray = NDArray[np.bool_]
 
 DEFAULT_POLICY: Final = "default"
 MICROSECONDS_PER_SECOND: Final = 1_000_000
+HOUR_US: Final = 3600 * MICROSECONDS_PER_SECOND
+DAY_US: Final = 24 * HOUR_US
 QualityTier = Literal["economy", "standard", "premium", "frontier"]
 QUALITY_TIERS: Final[tuple[str, ...]] = get_args(QualityTier)
 

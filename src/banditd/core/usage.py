@@ -18,7 +18,7 @@ from dataclasses import fields, replace
 from typing import Any, Final, NamedTuple
 
 from banditd.core.attempts import Attempt, attempts_of, error_class_of
-from banditd.core.types import UsageReport
+from banditd.core.rewards import UsageReport
 
 _FIGURES: Final = ("input_tokens", "output_tokens", "cached_input_tokens", "cost_usd", "latency_ms")
 REFUSAL_REASONS: Final = frozenset({"content_filter", "refusal"})

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from banditd.core.evaluation import Evaluation, Finding
-from banditd.core.types import Contribution, Float32Array, FloatArray
+from banditd.core.rewards import Contribution
+from banditd.core.types import Float32Array, FloatArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

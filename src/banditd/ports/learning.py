@@ -9,8 +9,9 @@ from typing import Protocol
 from banditd.core.anchor import AnchorOutcome
 from banditd.core.drift import DriftRule
 from banditd.core.release import UnitOutcome
+from banditd.core.rewards import Contribution, RewardEvent
 from banditd.core.shadow import Shadowed
-from banditd.core.types import Contribution, FloatArray, RewardEvent
+from banditd.core.types import FloatArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

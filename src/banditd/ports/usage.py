@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from banditd.core.types import Arm, UsageReport
+from banditd.core.rewards import UsageReport
+from banditd.core.types import Arm
 
 PriceCost = Callable[[Arm, UsageReport], float | None]
 """Dollars of one call: as told, else of its tokens at the arm's price; None without either."""

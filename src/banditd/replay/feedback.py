@@ -13,7 +13,8 @@ from typing import Final
 import numpy as np
 
 from banditd.core.errors import InvalidInputError
-from banditd.core.types import FloatArray, RewardEvent
+from banditd.core.rewards import RewardEvent
+from banditd.core.types import FloatArray
 from banditd.services.learning.folding import merge_events
 
 KINDS: Final = ("judge", "thumb", "metric")

@@ -17,14 +17,11 @@ from banditd.core.types import Arm, ArmUsage, Price
 from banditd.deciding.recipe_arms import check_recipe
 from banditd.deciding.view import is_onboarding
 from banditd.ports import ArmChange, ArmStore, Clock
+from banditd.services.arm_differences import ARM_FIELDS
 from banditd.services.policy import PolicyRuntime, runtime_of
 
 logger = logging.getLogger(__name__)
-PATCHABLE = frozenset(
-    field.name
-    for field in dataclasses.fields(Arm)
-    if field.name not in {"policy", "arm", "created_at_us", "updated_at_us", "generation"}
-)
+PATCHABLE = frozenset(ARM_FIELDS)
 # What the graduation report says of an arm that was never granted a quota.
 NO_QUOTA: Mapping[str, object] = dict.fromkeys(
     ("state", "rewards", "reward", "incumbents", "difference", "clusters", "recommendation")

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from banditd.core.errors import BanditdError, ForbiddenError, GoneError, InvalidInputError, NotFoundError
-from banditd.core.types import Decision, RewardReceipt
+from banditd.core.rewards import RewardReceipt
+from banditd.core.types import Decision
 from banditd.ports import Clock, DecisionLog, Secrets
 from banditd.services.policy import PolicyRuntime
 from banditd.services.walks import RewardInput, Rewards

@@ -180,7 +180,7 @@ class PolicyRuntime:
 
     def publish(self, snapshot: Snapshot, now_us: int) -> None:
         """Swap in a new snapshot."""
-        self._view = self._built(snapshot)
+        self._view = self.view_of(snapshot, self.arms)
         self.published_at_us = now_us
         if self.rebind is not None:
             self.rebind()
@@ -206,16 +206,9 @@ class PolicyRuntime:
         self._amounts = amounts
         self._rebuild()
 
-    def other_view(self, snapshot: Snapshot, arms: Sequence[Arm]) -> RouteView:
-        """The view that the policy would have with this snapshot and these arms, at what is known of amounts."""
-        return build_view(snapshot, arms, self.usage, self._amounts, self._rates)
-
     def _rebuild(self) -> None:
         if self._view is not None:
-            self._view = self._built(self._view.snapshot)
-
-    def _built(self, snapshot: Snapshot) -> RouteView:
-        return self.view_of(snapshot, self.arms)
+            self._view = self.view_of(self._view.snapshot, self.arms)
 
     def view_of(self, snapshot: Snapshot, arms: Sequence[Arm]) -> RouteView:
         """What these arms would cost, do and may beside a snapshot of theirs; published to nobody."""

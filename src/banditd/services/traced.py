@@ -14,8 +14,8 @@ from typing import Final
 
 from banditd.core.errors import BanditdError
 from banditd.core.request_keys import RequestKey
-from banditd.core.rewards import TaskReceipt
-from banditd.core.types import Decision, FloatArray, Query, RewardReceipt, UsageReport
+from banditd.core.rewards import RewardReceipt, TaskReceipt, UsageReport
+from banditd.core.types import Decision, FloatArray, Query
 from banditd.obs.tracing import Attribute, Tracing
 from banditd.ports import Committed, Encoder, RoutingLog
 from banditd.services.turns import Ahead

@@ -9,8 +9,8 @@ from typing import Protocol
 from banditd.core.errors import BanditdError
 from banditd.core.references import Reference
 from banditd.core.request_keys import RequestKey
-from banditd.core.rewards import TaskName, TaskReceipt
-from banditd.core.types import Decision, Query, RewardReceipt, UsageReport
+from banditd.core.rewards import RewardReceipt, TaskName, TaskReceipt, UsageReport
+from banditd.core.types import Decision, Query
 from banditd.services.turns import Ahead
 
 

@@ -9,8 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, Table, literal, select, union_all
 
-from banditd.core.rewards import OF_TASK
-from banditd.core.types import RewardEvent
+from banditd.core.rewards import OF_TASK, RewardEvent
 from banditd.storage.among import among, rows_among
 from banditd.storage.schema import arm_reward, reward_event
 

@@ -16,9 +16,9 @@ from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 from banditd.core.anchor import Anchor, AnchorEvent, AnchorOutcome, AnchorState, Frozen, Taking
 from banditd.core.drift import DriftRule
 from banditd.core.errors import BanditdError, ConflictError
-from banditd.core.golden import DAY_US
 from banditd.core.ids import lowest_id, new_id
 from banditd.core.release import REWARD
+from banditd.core.types import DAY_US
 from banditd.ope.drops import AnchorTest
 from banditd.storage import dialect
 from banditd.storage.engine import Database

@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Select, delete, insert, select, update
 
 from banditd.core.ids import new_id
-from banditd.core.types import Contribution
+from banditd.core.rewards import Contribution
 from banditd.ports import DecisionFacts, FoldCommit
 from banditd.storage import dialect
 from banditd.storage.among import among, in_chunks, rows_among

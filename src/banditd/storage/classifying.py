@@ -11,6 +11,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from banditd.core.judging import JudgeCost
+from banditd.core.types import DAY_US
 from banditd.storage import dialect
 from banditd.storage.engine import Database
 from banditd.storage.hourly_book import HourlyBook, booking
@@ -18,7 +19,6 @@ from banditd.storage.schema import JUDGE_SUMS, judge_account
 
 ACCOUNT: Final = "{policy} classifier"
 """No judge can have that name."""
-DAY_US: Final = 86_400_000_000
 
 
 class SqlClassifierStore:

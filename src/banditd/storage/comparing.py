@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, delete, func, select, update
+from sqlalchemy import Connection, and_, delete, select
 
 from banditd.core.comparing import (
     Compared,
@@ -18,13 +18,12 @@ from banditd.core.comparing import (
 )
 from banditd.core.ids import new_id
 from banditd.core.judging import JudgeCost
-from banditd.storage import dialect
+from banditd.storage import claims, dialect
 from banditd.storage.codec import clean_text
 from banditd.storage.engine import Database
 from banditd.storage.hourly_book import HourlyBook, booking
 from banditd.storage.schema import JUDGE_SUMS, comparison, comparison_task, judge_account
 
-_CHUNK: Final = 500
 _PAIR: Final = (
     "decision_id", "judge", "policy", "arm", "served_arm", "probability", "question", "served_answer", "answer",
     "created_at_us", "expires_at_us",
@@ -43,32 +42,17 @@ class SqlComparisonStore:
     async def lease(
         self, judge: str, *, limit: int, until_us: int, now_us: int, max_attempts: int
     ) -> list[ComparisonTask]:
-        c = comparison_task.c
-        free = and_(c.judge == judge, c.due_at_us <= now_us, c.expires_at_us > now_us, c.attempts < max_attempts)
-        wanted = select(c.task_id).where(free).order_by(c.due_at_us, c.task_id).limit(limit)
-        if not await self._database.read(lambda connection: connection.execute(wanted).first()):
-            return []
-
-        def claim(connection: Connection) -> list[ComparisonTask]:
-            ids = connection.execute(dialect.lock_exclusive(self._database.engine, wanted)).scalars().all()
-            claimed = connection.execute(
-                update(comparison_task)
-                .where(c.task_id.in_(ids), free)
-                .values(due_at_us=until_us, attempts=c.attempts + 1, lease=new_id(now_us))
-                .returning(comparison_task)
-            )
-            return sorted((_task(row) for row in claimed.mappings()), key=lambda task: task.task_id)
-
-        return await self._database.write(claim)
+        claimed = await claims.claim(
+            self._database, comparison_task, judge,
+            limit=limit, until_us=until_us, now_us=now_us, max_attempts=max_attempts,
+        )  # fmt: skip
+        return [_task(row) for row in claimed]
 
     async def finish(
         self, task_id: str, lease: str, *, version: str, orders: Orders, cost: JudgeCost, now_us: int
     ) -> StoredComparison | None:
-        c = comparison_task.c
-        taken = delete(comparison_task).where(c.task_id == task_id, c.lease == lease).returning(comparison_task)
-
         def work(connection: Connection) -> StoredComparison | None:
-            row = connection.execute(taken).mappings().one_or_none()
+            row = claims.take(connection, comparison_task, task_id, lease)
             if row is None:
                 return None
             kept = {name: row[name] for name in _PAIR if name in comparison.c} | {
@@ -86,28 +70,26 @@ class SqlComparisonStore:
     async def give_back(
         self, task_id: str, lease: str, *, due_at_us: int, max_attempts: int, cost: JudgeCost, now_us: int
     ) -> bool:
-        c = comparison_task.c
-        mine = and_(c.task_id == task_id, c.lease == lease)
-        back = update(comparison_task).where(mine).values(due_at_us=due_at_us, lease=None).returning(comparison_task)
-
         def work(connection: Connection) -> bool:
-            row = connection.execute(back).one_or_none()
-            if row is not None:
-                if row.attempts >= max_attempts:
-                    connection.execute(delete(comparison_task).where(c.task_id == task_id))
-                self._book.book(connection, [booking(row.judge, row.policy, now_us, **asdict(cost))])
-            return row is not None
+            back = claims.give_back(
+                connection, comparison_task, task_id, lease, due_at_us=due_at_us, max_attempts=max_attempts
+            )
+            if back is None:
+                return False
+            judge, policy, _last = back
+            self._book.book(connection, [booking(judge, policy, now_us, **asdict(cost))])
+            return True
 
         return await self._database.write(work)
 
     async def drop(self, now_us: int) -> int:
         c = comparison_task.c
-        found = select(c.task_id).where(c.expires_at_us <= now_us).order_by(c.task_id).limit(_CHUNK)
-        if not await self._database.read(lambda connection: connection.execute(found).first()):
+        found = select(c.task_id).where(c.expires_at_us <= now_us).order_by(c.task_id).limit(claims.CHUNK)
+        if not await self._database.finds(found):
             return 0
 
         def work(connection: Connection) -> int:
-            ids = list(connection.execute(dialect.lock_exclusive(self._database.engine, found)).scalars())
+            ids = claims.locked(connection, self._database, found)
             return connection.execute(delete(comparison_task).where(c.task_id.in_(ids))).rowcount
 
         return await self._database.write(work)
@@ -148,11 +130,7 @@ class SqlComparisonStore:
         )
 
     async def waiting(self) -> Mapping[str, int]:
-        c = comparison_task.c
-        query = select(c.judge, func.count()).group_by(c.judge)
-        return await self._database.read(
-            lambda connection: {judge: int(count) for judge, count in connection.execute(query)}
-        )
+        return await self._database.read(lambda connection: claims.waiting(connection, comparison_task))
 
 
 def pair_row(pair: PairToCompare) -> dict[str, Any]:

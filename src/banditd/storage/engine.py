@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Select
 
 from banditd.core.errors import BanditdError, StorageUnavailableError
 from banditd.storage import dialect, driver_errors
@@ -191,6 +191,10 @@ class Database:
         until_s = time.monotonic() + longest_s
         threads = self._reporters if report else self._readers
         return await asyncio.get_running_loop().run_in_executor(threads, self._read, work, until_s)
+
+    async def finds(self, query: Select[Any]) -> bool:
+        """Whether a query has a row: what looks costs no write transaction."""
+        return await self.read(lambda connection: connection.execute(query.limit(1)).first() is not None)
 
     def _read(self, work: Callable[[Connection], T], until_s: float) -> T:
         for attempt in range(2):

@@ -9,7 +9,8 @@ import numpy as np
 from sqlalchemy import Connection, func, select
 
 from banditd.core.ids import lowest_id
-from banditd.core.types import Contribution, FloatArray
+from banditd.core.rewards import Contribution
+from banditd.core.types import FloatArray
 from banditd.ports.evaluations import Coverage, LoggedDecision
 from banditd.storage.among import among, in_chunks
 from banditd.storage.arm_rewards import other_contributions

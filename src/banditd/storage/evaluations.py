@@ -75,7 +75,7 @@ class SqlEvaluationStore:
         c = table.c
         free = and_(c.phase == _RUNNING, c.leased_until_us <= now_us)
         wanted = select(c.evaluation_id).where(free).order_by(c.evaluation_id).limit(1)
-        if not await self._database.read(lambda connection: connection.execute(wanted).first()):
+        if not await self._database.finds(wanted):
             return None
 
         def work(connection: Connection) -> Evaluation | None:

@@ -17,7 +17,8 @@ import numpy as np
 from sqlalchemy import Connection, Row, Table, exists, func, or_, select
 
 from banditd.core.ids import lowest_id
-from banditd.core.types import Contribution, FloatArray
+from banditd.core.rewards import Contribution
+from banditd.core.types import FloatArray
 from banditd.ports import FoldItem
 from banditd.ports.tags import REST
 from banditd.storage.active_rewards import Active, active_rewards

@@ -15,9 +15,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
-from banditd.core.golden import DAY_US, GoldenCase, GoldenRule, GoldenState, GoldenWatch
+from banditd.core.golden import GoldenCase, GoldenRule, GoldenState, GoldenWatch
 from banditd.core.ids import new_id
 from banditd.core.judging import JudgeCost
+from banditd.core.types import DAY_US
 from banditd.ope.drops import GoldenTest
 from banditd.storage import dialect
 from banditd.storage.codec import clean_text
@@ -92,7 +93,7 @@ class SqlGoldenStore:
             self._book.book(connection, bookings)
             return found
 
-        if not await self._database.read(lambda connection: connection.execute(wanted.limit(1)).first()):
+        if not await self._database.finds(wanted):
             return []
         return await self._database.write(work)
 
@@ -147,8 +148,8 @@ class SqlGoldenStore:
         # No claim lasts two days: one that seems to was written by a clock that was ahead.
         over = or_(c.due_at_us <= now_us, c.day < day - 1)
         lost = and_(c.policy == policy, c.state.in_(list(_BACK)), over)
-        found = select(c.day).where(or_(late, lost)).limit(1)
-        if not await self._database.read(lambda connection: connection.execute(found).first()):
+        found = select(c.day).where(or_(late, lost))
+        if not await self._database.finds(found):
             return 0
 
         def work(connection: Connection) -> int:
@@ -197,8 +198,8 @@ class SqlGoldenStore:
             connection.execute(delete(golden_case).where(old))
             return [found[arm] for arm in sorted(changed)]
 
-        due = select(c.day).where(or_(over, old)).limit(1)
-        if not await self._database.read(lambda connection: connection.execute(due).first()):
+        due = select(c.day).where(or_(over, old))
+        if not await self._database.finds(due):
             return []
         return await self._database.write(work)
 

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Engine, Table, func, select
 
+from banditd.core.types import HOUR_US
 from banditd.storage import dialect
 
-HOUR_US: Final = 3_600_000_000
 _KEY: Final = ("judge", "policy", "hour_at_us")
 Booking = tuple[tuple[str, str, int], Mapping[str, float]]
 """Key of the account, what is added to its sums."""

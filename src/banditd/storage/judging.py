@@ -8,15 +8,16 @@ are claimed, judged and given back as the others are.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, and_, case, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Table, and_, case, delete, exists, insert, or_, select, update
 
 from banditd.core.ids import new_id
 from banditd.core.judging import AnswerToJudge, JudgeAccount, JudgeCost, JudgeTask, StoredJudgement
-from banditd.storage import dialect
+from banditd.storage import claims, dialect
 from banditd.storage.classifying import ACCOUNT as CLASSIFIER
 from banditd.storage.codec import clean_text
 from banditd.storage.engine import Database
@@ -38,7 +39,6 @@ _TASK: Final = (
     "decision_id", "judge", "version", "policy", "arm", "probability", "question", "answer", "created_at_us",
     "expires_at_us",
 )  # fmt: skip
-_CHUNK: Final = 500
 LONGEST_CLAIM_US: Final = 7_200_000_000
 """No claim and no pause is longer (an hour over HTTP): what is due later was written by a clock that was ahead."""
 
@@ -99,39 +99,19 @@ class SqlJudgingStore(SqlVerdicts):
         found: list[JudgeTask] = []
         for tasks, _ in QUEUES:
             if len(found) < limit:
-                found += await self._lease(
-                    tasks, judge, version,
+                claimed = await claims.claim(
+                    self._database, tasks, judge, version=version,
                     limit=limit - len(found), until_us=until_us, now_us=now_us, max_attempts=max_attempts,
                 )  # fmt: skip
+                found += [_task(row) for row in claimed]
         return found
-
-    async def _lease(
-        self, tasks: Table, judge: str, version: str, *, limit: int, until_us: int, now_us: int, max_attempts: int
-    ) -> list[JudgeTask]:
-        c = tasks.c
-        free = and_(c.judge == judge, c.due_at_us <= now_us, c.expires_at_us > now_us, c.attempts < max_attempts)
-        wanted = select(c.task_id).where(free).order_by(c.due_at_us, c.task_id).limit(limit)
-        if not await self._database.read(lambda connection: connection.execute(wanted).first()):
-            return []
-
-        def claim(connection: Connection) -> list[JudgeTask]:
-            ids = connection.execute(dialect.lock_exclusive(self._database.engine, wanted)).scalars().all()
-            claimed = connection.execute(
-                update(tasks)
-                .where(c.task_id.in_(ids), free)
-                .values(due_at_us=until_us, attempts=c.attempts + 1, lease=new_id(now_us), version=version)
-                .returning(tasks)
-            )
-            return sorted((_task(row) for row in claimed.mappings()), key=lambda task: task.task_id)
-
-        return await self._database.write(claim)
 
     async def finish(
         self, task_id: str, lease: str, *, score: float, reason: str, cost: JudgeCost, now_us: int
     ) -> StoredJudgement | None:
         def work(connection: Connection) -> StoredJudgement | None:
             for tasks, verdicts in QUEUES:
-                row = _taken(connection, tasks, task_id, lease)
+                row = claims.take(connection, tasks, task_id, lease)
                 if row is None:
                     continue
                 verdict = {
@@ -152,30 +132,20 @@ class SqlJudgingStore(SqlVerdicts):
     ) -> str | None:
         def work(connection: Connection) -> str | None:
             for tasks, _ in QUEUES:
-                c = tasks.c
-                mine = and_(c.task_id == task_id, c.lease == lease)
-                row = connection.execute(
-                    update(tasks).where(mine).values(due_at_us=due_at_us, lease=None).returning(tasks)
-                ).one_or_none()
-                if row is None:
-                    continue
-                last = row.attempts >= max_attempts
-                if last:
-                    connection.execute(delete(tasks).where(c.task_id == task_id))
-                self._book.book(connection, [_cost(row.judge, row.policy, now_us, cost, failed=int(last))])
-                return str(row.judge)
+                back = claims.give_back(
+                    connection, tasks, task_id, lease, due_at_us=due_at_us, max_attempts=max_attempts
+                )
+                if back is not None:
+                    judge, policy, last = back
+                    self._book.book(connection, [_cost(judge, policy, now_us, cost, failed=int(last))])
+                    return judge
             return None
 
         return await self._database.write(work)
 
     async def has_task(self, task_id: str) -> bool:
-        def read(connection: Connection) -> bool:
-            return any(
-                connection.execute(select(tasks.c.task_id).where(tasks.c.task_id == task_id)).first() is not None
-                for tasks, _ in QUEUES
-            )
-
-        return await self._database.read(read)
+        here = [exists().where(tasks.c.task_id == task_id) for tasks, _ in QUEUES]
+        return await self._database.finds(select(1).where(or_(*here)))
 
     async def book(self, judge: str, policy: str, cost: JudgeCost, now_us: int) -> None:
         booked = _cost(judge, policy, now_us, cost)
@@ -188,8 +158,7 @@ class SqlJudgingStore(SqlVerdicts):
         """Times that a clock wrote which was far ahead are as if of now: no text waits for years for its time."""
         c, latest_us = tasks.c, now_us + LONGEST_CLAIM_US
         made, due = c.created_at_us > latest_us, c.due_at_us > latest_us
-        query = select(c.task_id).where(or_(made, due)).limit(1)
-        if not await self._database.read(lambda connection: connection.execute(query).first()):
+        if not await self._database.finds(select(c.task_id).where(or_(made, due))):
             return
         wound = update(tasks).where(or_(made, due)).values(
             created_at_us=case((made, now_us), else_=c.created_at_us),
@@ -206,12 +175,12 @@ class SqlJudgingStore(SqlVerdicts):
             for judge, attempts in limits.items()
         ]
         over = or_(c.expires_at_us <= now_us, *tried)
-        found = select(c.task_id).where(over).order_by(c.due_at_us, c.task_id).limit(_CHUNK)
-        if not await self._database.read(lambda connection: connection.execute(found).first()):
+        found = select(c.task_id).where(over).order_by(c.due_at_us, c.task_id).limit(claims.CHUNK)
+        if not await self._database.finds(found):
             return 0
 
         def work(connection: Connection) -> int:
-            ids = list(connection.execute(dialect.lock_exclusive(self._database.engine, found)).scalars())
+            ids = claims.locked(connection, self._database, found)
             gone = connection.execute(
                 delete(tasks).where(c.task_id.in_(ids), over).returning(c.judge, c.policy, c.attempts)
             ).all()
@@ -254,27 +223,15 @@ def task_row(answer: AnswerToJudge) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _taken(connection: Connection, tasks: Table, task_id: str, lease: str) -> Mapping[str, Any] | None:
-    """The task, taken out of the queue, where this claim of it stands."""
-    c = tasks.c
-    taken = delete(tasks).where(c.task_id == task_id, c.lease == lease).returning(tasks)
-    row = connection.execute(taken).mappings().one_or_none()
-    return None if row is None else dict(row)
-
-
 def _cost(judge: str, policy: str, at_us: int, cost: JudgeCost, **counts: int) -> Booking:
     return booking(judge, policy, at_us, **counts, **asdict(cost))
 
 
 def _waiting(connection: Connection, *, leased_at_us: int | None = None) -> dict[str, int]:
-    found: dict[str, int] = {}
+    found: Counter[str] = Counter()
     for tasks, _ in QUEUES:
-        c = tasks.c
-        query = select(c.judge, func.count()).group_by(c.judge)
-        if leased_at_us is not None:
-            query = query.where(c.lease.is_not(None), c.due_at_us > leased_at_us)
-        for judge, count in connection.execute(query):
-            found[judge] = found.get(judge, 0) + int(count)
+        leased = () if leased_at_us is None else (tasks.c.lease.is_not(None), tasks.c.due_at_us > leased_at_us)
+        found.update(claims.waiting(connection, tasks, *leased))
     return found
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, Table, delete, distinct, exists, func, not_, select
 
@@ -19,6 +19,7 @@ from banditd.storage import dialect
 from banditd.storage.accounts import forget_accounts
 from banditd.storage.engine import Database
 from banditd.storage.keys import forget_keys
+from banditd.storage.merging import merge_buckets, move
 from banditd.storage.migrate import current_revision
 from banditd.storage.partitions.upkeep import SqlPartitions
 from banditd.storage.queues import QUEUES
@@ -85,20 +86,7 @@ class SqlMaintenance:
         self._rows = RowCounter(database.engine, writer_name)
 
     async def compact_rollups(self, now_us: int) -> int:
-        merged = 0
-        for from_s, to_s, age_s in STEPS:
-            to_us = to_s * MICROSECONDS_PER_SECOND
-            edge_us = now_us - age_s * MICROSECONDS_PER_SECOND
-            edge_us -= edge_us % to_us
-            while True:
-                step = await self._database.write(
-                    lambda connection, a=from_s, b=to_s, edge=edge_us: self._merge_buckets(  # type: ignore[misc]
-                        connection, a, b, edge
-                    )
-                )
-                if not step:
-                    break
-                merged += step
+        merged = await merge_buckets(self._database, rollup, SUMS, STEPS, now_us, {"writer": _MERGED})
         by_writer = (arm_total, SUMS), (cluster_stat, CLUSTER_SUMS), (row_count, ("rows",)), (settling, SETTLING_SUMS)
         for table, sums in by_writer:
             merged += await self._database.write(
@@ -108,46 +96,12 @@ class SqlMaintenance:
         edge_us = now_us - ACCOUNTS_KEPT_S * MICROSECONDS_PER_SECOND
         return merged + await self._database.write(lambda connection: forget_accounts(connection, edge_us))
 
-    def _merge_buckets(self, connection: Connection, from_s: int, to_s: int, edge_us: int) -> int:
-        """Merge the oldest bucket of size ``to_s`` that still has rows of size ``from_s``."""
-        c = rollup.c
-        old = (c.bucket_s == from_s) & (c.bucket_at_us < edge_us)
-        first = connection.execute(select(func.min(c.bucket_at_us)).where(old)).scalar()
-        if first is None:
-            return 0
-        to_us = to_s * MICROSECONDS_PER_SECOND
-        start = first - first % to_us
-        taken = (
-            connection.execute(
-                delete(rollup)
-                .where(c.bucket_s == from_s, c.bucket_at_us >= start, c.bucket_at_us < start + to_us)
-                .returning(rollup)
-            )
-            .mappings()
-            .all()
-        )
-        added = [{**row, "bucket_at_us": start, "bucket_s": to_s, "writer": _MERGED} for row in taken]
-        self._add(connection, rollup, added, SUMS)
-        return len(taken)
-
     def _merge_writers(self, connection: Connection, table: Table, sums: Sequence[str]) -> int:
         writers = connection.execute(select(func.count(distinct(table.c.writer)))).scalar_one()
         if writers < WRITERS_KEPT:
             return 0
-        taken = connection.execute(delete(table).where(table.c.writer != _MERGED).returning(table)).mappings().all()
-        self._add(connection, table, [{**row, "writer": _MERGED} for row in taken], sums)
-        return len(taken)
-
-    def _add(self, connection: Connection, table: Table, rows: Sequence[dict[str, Any]], sums: Sequence[str]) -> None:
-        keys = [column.name for column in table.primary_key.columns]
-        merged: dict[tuple[Any, ...], dict[str, Any]] = {}
-        for row in rows:
-            key = tuple(row[name] for name in keys)
-            before = merged.get(key)
-            merged[key] = row if before is None else row | {name: before[name] + row[name] for name in sums}
-        if merged:
-            statement = dialect.add_up(self._database.engine, table, sums)
-            connection.execute(statement, [merged[key] for key in sorted(merged)])
+        mine = table.c.writer != _MERGED
+        return move(connection, self._database.engine, table, sums, mine, {"writer": _MERGED})
 
     async def prune(self, *, before_us: int, limit: int) -> int:
         return await self._database.write(lambda connection: self._prune(connection, before_us, limit))

@@ -18,7 +18,8 @@ from banditd.core.comparing import PairToCompare
 from banditd.core.ids import new_id
 from banditd.core.judging import AnswerToJudge, JudgeCost
 from banditd.core.probing import MOST_WAITING, ProbeAccount, ProbeRequest, ProbeState, ProbeTally, ProbeTask
-from banditd.storage import dialect
+from banditd.core.types import DAY_US
+from banditd.storage import claims, dialect
 from banditd.storage.codec import clean_text
 from banditd.storage.comparing import pair_row
 from banditd.storage.engine import Database
@@ -35,8 +36,6 @@ from banditd.storage.schema import (
     probe_answer,
 )
 
-DAY_US: Final = 86_400_000_000
-_CHUNK: Final = 500
 _COLUMNS: Final = (
     "decision_id", "judge", "policy", "arm", "probability", "reserve_usd", "surface", "body", "input_tokens",
     "created_at_us", "expires_at_us", "served_arm", "served_answer",
@@ -93,8 +92,7 @@ class SqlProbeStore:
         return dropped
 
     async def due(self, judge: str, now_us: int) -> bool:
-        query = select(probe.c.probe_id).where(_free(judge, now_us)).limit(1)
-        return await self._database.read(lambda connection: connection.execute(query).first() is not None)
+        return await self._database.finds(select(probe.c.probe_id).where(_free(judge, now_us)))
 
     async def claim(
         self,
@@ -213,12 +211,12 @@ class SqlProbeStore:
         c = probe.c
         late = and_(c.state == "waiting", c.expires_at_us <= now_us)
         lost = and_(c.state == "calling", c.due_at_us <= now_us)
-        found = select(c.probe_id).where(or_(late, lost)).order_by(c.probe_id).limit(_CHUNK)
-        if not await self._database.read(lambda connection: connection.execute(found).first()):
+        found = select(c.probe_id).where(or_(late, lost)).order_by(c.probe_id).limit(claims.CHUNK)
+        if not await self._database.finds(found):
             return 0
 
         def work(connection: Connection) -> int:
-            ids = list(connection.execute(dialect.lock_exclusive(self._database.engine, found)).scalars())
+            ids = claims.locked(connection, self._database, found)
             bookings: list[Booking] = []
             states: tuple[tuple[ProbeState, Any], ...] = (("dropped", late), ("lost", lost))
             for state, which in states:
@@ -246,11 +244,8 @@ class SqlProbeStore:
         return await self._database.read(read)
 
     async def waiting(self) -> Mapping[str, int]:
-        c = probe.c
-        query = select(c.judge, func.count()).where(c.state.in_(("waiting", "calling"))).group_by(c.judge)
-        return await self._database.read(
-            lambda connection: {judge: int(count) for judge, count in connection.execute(query)}
-        )
+        here = probe.c.state.in_(("waiting", "calling"))
+        return await self._database.read(lambda connection: claims.waiting(connection, probe, here))
 
     async def accounts(self, since_us: int | None = None) -> Mapping[str, ProbeAccount]:
         found = await self._database.read(lambda connection: self._book.totals(connection, since_us))

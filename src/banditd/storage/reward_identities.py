@@ -12,8 +12,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, Table, literal, select, union_all
 
 from banditd.core.references import Reference
-from banditd.core.rewards import source_identity
-from banditd.core.types import DEFAULT_POLICY, RewardSubmission
+from banditd.core.rewards import RewardSubmission, source_identity
+from banditd.core.types import DEFAULT_POLICY
 from banditd.ports import DecisionFacts, StoredReward
 from banditd.storage.among import among, rows_among
 from banditd.storage.references import find_references

@@ -14,8 +14,7 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Select, Table, and
 from banditd.core.errors import BanditdError
 from banditd.core.ids import new_id
 from banditd.core.request_keys import RequestKey
-from banditd.core.rewards import OF_TASK, TaskName, TaskReceipt
-from banditd.core.types import RewardReceipt, RewardSubmission, UsageReport
+from banditd.core.rewards import OF_TASK, RewardReceipt, RewardSubmission, TaskName, TaskReceipt, UsageReport
 from banditd.core.usage import Settled
 from banditd.ports import DecisionFacts, Judge, PriceCost, StoredReward, Verdict
 from banditd.storage import dialect

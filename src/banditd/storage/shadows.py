@@ -131,7 +131,7 @@ class SqlShadowStore:
         c = shadow_decision.c
         kept = select(candidate_shadow.c.policy)
         some = select(c.decision_id).where(c.policy.not_in(kept)).limit(limit)
-        if not await self._database.read(lambda connection: connection.execute(some.limit(1)).first()):
+        if not await self._database.finds(some):
             return 0
         gone: int = await self._database.write(
             lambda connection: (

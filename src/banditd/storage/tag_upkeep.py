@@ -5,15 +5,15 @@ Every step is a short transaction, and moves sums without losing or doubling any
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Connection, Table, delete, func, select
+from sqlalchemy import Connection, delete, func, select
 
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ports.tags import REST
 from banditd.storage import dialect
 from banditd.storage.engine import Database
+from banditd.storage.merging import merge_buckets, move
 from banditd.storage.schema import CLUSTER_SUMS, SUMS, tag_cluster, tag_rollup, tag_total, tag_value
 from banditd.storage.tag_counters import TAG_BUCKET_S
 from banditd.storage.tag_places import TAGS, VALUES, lock_places
@@ -36,54 +36,13 @@ _TABLES: Final = ((tag_rollup, SUMS), (tag_total, SUMS), (tag_cluster, CLUSTER_S
 
 async def keep_tags_small(database: Database, now_us: int) -> int:
     """One run of the job; returns how many rows were merged or deleted."""
-    changed = 0
-    for from_s, to_s, age_s in STEPS:
-        edge_us = now_us - age_s * MICROSECONDS_PER_SECOND
-        edge_us -= edge_us % (to_s * MICROSECONDS_PER_SECOND)
-        while True:
-            step = await database.write(
-                lambda connection, a=from_s, b=to_s, edge=edge_us: _merge_buckets(connection, database, a, b, edge)  # type: ignore[misc]
-            )
-            changed += step
-            if not step:
-                break
+    changed = await merge_buckets(database, tag_rollup, SUMS, STEPS, now_us, {})
     changed += await database.write(lambda connection: _forget_old(connection, now_us))
     for policy, tag in await database.read(_crowded):
         changed += await database.write(
             lambda connection, p=policy, t=tag: _free_places(connection, database, p, t, now_us)  # type: ignore[misc]
         )
     return changed
-
-
-def _merge_buckets(connection: Connection, database: Database, from_s: int, to_s: int, edge_us: int) -> int:
-    """Merge the oldest bucket of size ``to_s`` that still has rows of size ``from_s``."""
-    c = tag_rollup.c
-    first = connection.execute(
-        select(func.min(c.bucket_at_us)).where(c.bucket_s == from_s, c.bucket_at_us < edge_us)
-    ).scalar()
-    if first is None:
-        return 0
-    to_us = to_s * MICROSECONDS_PER_SECOND
-    start = first - first % to_us
-    mine = (c.bucket_s == from_s) & (c.bucket_at_us >= start) & (c.bucket_at_us < start + to_us)
-    return _move(connection, database, tag_rollup, SUMS, mine, {"bucket_at_us": start, "bucket_s": to_s})
-
-
-def _move(
-    connection: Connection, database: Database, table: Table, sums: Sequence[str], mine: Any, to: dict[str, Any]
-) -> int:
-    """Add the rows ``mine`` to those of the key that differs by ``to``, and delete them."""
-    taken = connection.execute(delete(table).where(mine).returning(table)).mappings().all()
-    keys = [column.name for column in table.primary_key.columns]
-    merged: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for row in taken:
-        moved = {**row, **to}
-        key = tuple(moved[name] for name in keys)
-        before = merged.get(key)
-        merged[key] = moved if before is None else before | {name: before[name] + moved[name] for name in sums}
-    if merged:
-        connection.execute(dialect.add_up(database.engine, table, sums), [merged[key] for key in sorted(merged)])
-    return len(taken)
 
 
 def _forget_old(connection: Connection, now_us: int) -> int:
@@ -120,7 +79,7 @@ def _free_places(connection: Connection, database: Database, policy: str, tag: s
     connection.execute(dialect.add_up(database.engine, tag_value, ("decisions",)), row)
     for table, sums in _TABLES:
         mine = (table.c.policy == policy) & (table.c.tag == tag) & table.c.value.in_(light)
-        changed += _move(connection, database, table, sums, mine, {"value": REST})
+        changed += move(connection, database.engine, table, sums, mine, {"value": REST})
     return changed
 
 

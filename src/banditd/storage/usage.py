@@ -16,7 +16,8 @@ from banditd.core.ids import lowest_id
 from banditd.core.money import AccountKey
 from banditd.core.recipes import Recipe, in_its_run
 from banditd.core.request_keys import RequestKey
-from banditd.core.types import Arm, UsageReport
+from banditd.core.rewards import UsageReport
+from banditd.core.types import Arm
 from banditd.core.usage import Settled, merged, normalised, repeated, says_the_same
 from banditd.ports import PriceCost
 from banditd.storage import dialect

@@ -17,7 +17,8 @@ from sqlalchemy import bindparam as parameter
 
 from banditd.core.attempts import Attempt
 from banditd.core.generations import learned_as
-from banditd.core.types import Arm, Price, UsageReport, price_at
+from banditd.core.rewards import UsageReport
+from banditd.core.types import Arm, Price, price_at
 from banditd.core.usage import main_attempt, normalised
 from banditd.ports import PriceCost
 from banditd.storage import dialect

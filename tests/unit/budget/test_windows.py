@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from banditd.budget.windows import DAY_US, HOUR_US, planned_usd, window_before, window_of
+from banditd.budget.windows import planned_usd, window_before, window_of
+from banditd.core.types import DAY_US, HOUR_US
 
 
 def at(*moment: int) -> int:

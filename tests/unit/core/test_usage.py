@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from banditd.core.attempts import Attempt
-from banditd.core.types import UsageReport
+from banditd.core.rewards import UsageReport
 from banditd.core.usage import merged, news_of, normalised, refused, says_the_same
 
 

@@ -81,7 +81,7 @@ class AnchorBook:
             return None
         if self._view is None or situation.view is not self._beside:
             self._view, self._beside = (
-                self._runtime.other_view(snapshot, held.over(self._runtime.arms)),
+                self._runtime.view_of(snapshot, held.over(self._runtime.arms)),
                 situation.view,
             )
         return replace(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from banditd.core.anchor import AnchorOutcome
-from banditd.core.types import RewardEvent
+from banditd.core.rewards import RewardEvent
 
 
 def anchored_outcome(

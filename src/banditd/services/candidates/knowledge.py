@@ -19,7 +19,8 @@ from banditd.bandit.snapshot import Snapshot
 from banditd.bandit.state import PolicyState
 from banditd.core.errors import InvariantError
 from banditd.core.generations import learned_as
-from banditd.core.types import Contribution, FeatureSchema
+from banditd.core.rewards import Contribution
+from banditd.core.types import FeatureSchema
 from banditd.ports import StoredLearning
 from banditd.ports.evaluations import LoggedDecision
 from banditd.services.candidates.rebinding import rebound, restating, shares_posterior

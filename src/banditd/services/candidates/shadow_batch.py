@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from banditd.core.rewards import Contribution
 from banditd.core.shadow import (
     CLUSTER,
     KEPT_ANEW,
@@ -20,7 +21,7 @@ from banditd.core.shadow import (
     Shadowed,
     ShadowRow,
 )
-from banditd.core.types import Contribution, FloatArray
+from banditd.core.types import FloatArray
 from banditd.ope.difference import Compared, difference_terms
 from banditd.ports import FoldItem
 

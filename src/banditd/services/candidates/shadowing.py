@@ -22,8 +22,8 @@ from banditd.core.candidate import Candidate
 from banditd.core.errors import BanditdError, StorageUnavailableError
 from banditd.core.ids import new_id
 from banditd.core.pace import Pace
+from banditd.core.rewards import Contribution
 from banditd.core.shadow import TAG, Shadow, Shadowed, ShadowRow
-from banditd.core.types import Contribution
 from banditd.ports import Clock, FoldItem, RecentOutcomes
 from banditd.ports.evaluations import EvaluationLog, LoggedDecision
 from banditd.ports.shadows import ShadowStore

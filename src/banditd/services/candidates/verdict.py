@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from banditd.core.evaluation import INCUMBENT, Finding, Phase, Question
+from banditd.core.types import DAY_US
 from banditd.ope.difference import FEWEST_ANYTIME, DifferenceSums, Interval, answers_missing
 from banditd.ports.evaluations import Coverage
 from banditd.services.candidates.walk import Walked, main_arm
@@ -21,7 +22,6 @@ CHANGE_ITSELF: Final = (
     "by banditd replay"
 )
 ARM_OF_ITS_OWN: Final = "no release carries it: an arm of its own (POST /v1/arms), which the policy tries by itself"
-DAY_US: Final = 86_400_000_000
 _LEFT_OUT: Final[Mapping[str, str]] = {
     "young": "too young: most rewards of their time are still to come",
     "not_drawn": "kept by a session, pinned or in shadow: nothing was drawn",

@@ -16,7 +16,8 @@ from typing import Final, Protocol
 
 from banditd.core.attempts import Attempt, ErrorClass
 from banditd.core.errors import UnavailableError
-from banditd.core.types import Arm, Decision, UsageReport
+from banditd.core.rewards import UsageReport
+from banditd.core.types import Arm, Decision
 from banditd.core.usage import main_attempt
 from banditd.ports.upstreams import (
     StreamEvent,
@@ -326,12 +327,11 @@ class Exchange:
     def _report(self, decision: Decision) -> UsageReport:
         """The settlement: every attempt, and the figures of the last that answered, else of the last."""
         last = self.attempts[main_attempt(tuple(self.attempts))] if self.attempts else None
-        reason = None if self._running is None else self._running.finish_reason
-        reason = None if reason is None else "".join(c for c in reason if c.isprintable())[:MAX_REASON] or None
+        reason = "" if self._running is None else self._running.finish_reason or ""
         report = UsageReport(
             decision_id=decision.decision_id,
             attempts=tuple(self.attempts),
-            finish_reason=reason,
+            finish_reason="".join(filter(str.isprintable, reason))[:MAX_REASON] or None,
             response_id=usable_reference(self.response_id),
             refusal=True if self._running is not None and self._running.refusal else None,  # else by the reason
             output_chars=None if self._running is None else self._running.characters,

@@ -13,7 +13,8 @@ from weakref import WeakSet
 from banditd.core.attempts import Attempt
 from banditd.core.errors import UnavailableError
 from banditd.core.references import Reference, decision_id_in
-from banditd.core.types import Arm, Decision, Query, UsageReport
+from banditd.core.rewards import UsageReport
+from banditd.core.types import Arm, Decision, Query
 from banditd.deciding.eligible import RECIPES
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock

@@ -10,7 +10,7 @@ import logging
 from dataclasses import replace
 
 from banditd.core.errors import BanditdError
-from banditd.core.types import UsageReport
+from banditd.core.rewards import UsageReport
 from banditd.ports.follow_ups import FollowUpReader
 from banditd.services.gateway.exchange import Exchange
 

@@ -8,14 +8,14 @@ from typing import Final
 
 from banditd.core.errors import ConflictError, NotFoundError
 from banditd.core.judging import JudgeAccount, JudgeCost, JudgeRule, Refusal
-from banditd.core.types import MICROSECONDS_PER_SECOND
+from banditd.core.types import DAY_US, MICROSECONDS_PER_SECOND
 from banditd.obs.metrics import Metrics
 from banditd.ope.favour import ALPHA
 from banditd.ports import Clock
 from banditd.services.judging.comparing import Comparing
 from banditd.services.judging.comparison_desk import ComparisonDesk
 from banditd.services.judging.comparison_state import comparison_state
-from banditd.services.judging.probe_state import DAY_US, ProbeStates
+from banditd.services.judging.probe_state import ProbeStates
 from banditd.services.judging.rubric import MAX_REASON
 from banditd.services.judging.stores import Stores
 from banditd.services.judging.trust import FEWEST_LABELS, Standing, TrustGate, trust_words

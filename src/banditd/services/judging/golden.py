@@ -17,9 +17,9 @@ from typing import Final
 
 from banditd.core.attempts import ErrorClass
 from banditd.core.errors import BanditdError
-from banditd.core.golden import DAY_US, MAX_ATTEMPTS, GoldenCase, GoldenPrompt, GoldenRule
+from banditd.core.golden import MAX_ATTEMPTS, GoldenCase, GoldenPrompt, GoldenRule
 from banditd.core.judging import JudgeCost, JudgeRule
-from banditd.core.types import MICROSECONDS_PER_SECOND, Arm
+from banditd.core.types import DAY_US, MICROSECONDS_PER_SECOND, Arm
 from banditd.obs.drift import DriftMetrics
 from banditd.ports import Clock, LeaseStore
 from banditd.ports.golden import GoldenStore

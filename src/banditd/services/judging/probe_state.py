@@ -8,11 +8,11 @@ from typing import Final, Self
 
 from banditd.core.judging import JudgeRule
 from banditd.core.probing import ProbeAccount, ProbeTally
+from banditd.core.types import DAY_US
 from banditd.ports.probing import ProbeStore
 from banditd.services.judging.by_arm import probes_by_arm
 from banditd.services.reports.headline import dollars_in_words
 
-DAY_US: Final = 86_400_000_000
 NEWEST: Final = 5000
 """Probes that are looked at to say which arms were asked."""
 

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from banditd.core.errors import BanditdError, UnavailableError
 from banditd.core.judging import JudgeCost, JudgeRule, JudgeTask
-from banditd.core.types import MICROSECONDS_PER_SECOND, Price
+from banditd.core.types import DAY_US, MICROSECONDS_PER_SECOND, Price
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock
 from banditd.ports.judging import JudgingStore
@@ -28,7 +28,6 @@ PAUSE_GROWS: Final = 4.0
 LONGEST_PAUSE_S: Final = 3600.0
 KEEP_AGAIN_S: Final = (0.5, 2.0, 8.0)
 """A call is paid for: a database that is away for a moment loses neither its verdict nor its cost."""
-DAY_US: Final = 86_400_000_000
 _CHARACTERS_PER_TOKEN: Final = 4
 
 

@@ -18,8 +18,8 @@ from banditd.bandit.state import PolicyState
 from banditd.core.anchor import AnchorOutcome
 from banditd.core.generations import learned_as
 from banditd.core.release import REWARD, UnitOutcome
+from banditd.core.rewards import Contribution, RewardEvent
 from banditd.core.shadow import Shadowed
-from banditd.core.types import Contribution, RewardEvent
 from banditd.ope.fixed import fixed_arm_terms
 from banditd.ports import EstimateDelta, FoldItem, StatDelta
 from banditd.services.anchoring.outcomes import anchored_outcome

@@ -13,8 +13,9 @@ from banditd.bandit.policies.base import PolicySettings
 from banditd.bandit.posterior.statistics import ArmSums
 from banditd.bandit.state import PolicyState
 from banditd.core.errors import BanditdError, ConflictError
+from banditd.core.rewards import Contribution
 from banditd.core.shadow import Shadowed
-from banditd.core.types import Contribution, FeatureSchema, FloatArray
+from banditd.core.types import FeatureSchema, FloatArray
 from banditd.ports import (
     PRUNED_CURSOR,
     Clock,

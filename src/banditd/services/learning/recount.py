@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Final
 
-from banditd.core.types import Contribution
+from banditd.core.rewards import Contribution
 from banditd.ports import EstimateDelta, FoldItem, StatDelta
 from banditd.services.learning.folding import estimate_deltas, stat_deltas
 

@@ -18,8 +18,7 @@ from banditd.core.errors import (
     NotFoundError,
 )
 from banditd.core.references import Reference
-from banditd.core.rewards import OF_TASK
-from banditd.core.types import RewardSubmission
+from banditd.core.rewards import OF_TASK, RewardSubmission
 from banditd.ports import DecisionFacts, StoredReward, Verdict
 from banditd.services.learning.folding import noise_of_share
 from banditd.services.policy import RewardRules, SourceRule

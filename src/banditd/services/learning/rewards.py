@@ -14,8 +14,8 @@ from functools import partial
 from banditd.core.errors import BanditdError, NotFoundError
 from banditd.core.references import Reference
 from banditd.core.request_keys import RequestKey
-from banditd.core.rewards import TaskReceipt, source_identity
-from banditd.core.types import Arm, RewardReceipt, RewardSubmission, UsageReport
+from banditd.core.rewards import RewardReceipt, RewardSubmission, TaskReceipt, UsageReport, source_identity
+from banditd.core.types import Arm
 from banditd.core.usage import Settled, news_of
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock, DecisionLog, RewardLog

@@ -157,7 +157,7 @@ class ReleaseBook:
         if (snapshot.version, snapshot.arms) != (beside.snapshot.version, beside.snapshot.arms):
             return None
         if self._view is None or beside is not self._beside:
-            self._view, self._beside = self._runtime.other_view(snapshot, applied.arms), beside
+            self._view, self._beside = self._runtime.view_of(snapshot, applied.arms), beside
         return self._view
 
     def asking(self, cases: list[Case], candidate: Situation) -> list[Case]:

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from banditd.core.errors import BanditdError
+from banditd.core.types import DAY_US
 from banditd.deciding.release_course import Author, Release, Step, arm_disabled, finished, looked_at
 from banditd.obs.releases import ReleaseMetrics
 from banditd.ports import Clock, StoredSwitches
@@ -26,7 +27,7 @@ from banditd.services.releasing.book import ReleaseBook
 
 logger = logging.getLogger(__name__)
 EVERY_S: Final = 1.0
-REMEMBERED_US: Final = 86_400_000_000  # releases that were taken back: sessions that had their arms of them
+REMEMBERED_US: Final = DAY_US  # releases that were taken back: sessions that had their arms of them
 MOVED: Final = 0.005  # by less the share on which the two differ is not written again
 
 

@@ -24,9 +24,9 @@ from banditd.services.releasing.keeping import ReleaseKeeping
 from banditd.services.releasing.words import event_answer, point_answer, release_answer
 
 Verb = Literal["promote", "pause", "resume", "abort"]
-SETTINGS: Final = frozenset({"kind", "options", "exploration_floor", "cost_weight", "promise"})
+_SETTINGS: Final = frozenset({"kind", "options", "exploration_floor", "cost_weight", "promise"})
 COOL_DOWN_US: Final = 3_600_000_000
-ARM_FIELDS: Final = frozenset({"enabled", "min_share"})
+_ARM_FIELDS: Final = frozenset({"enabled", "min_share"})
 _STILL: Final = "While the policy's rollout is below 1 or its mode is shadow, the candidate decides nothing."
 _WHY_NOT: Final = {
     "max_share": "a cap counts the traffic of both sides; change it with PATCH /v1/arms/{arm}",
@@ -199,11 +199,11 @@ class ReleaseService:
 def _check(runtime: PolicyRuntime, candidate: Candidate, terms: ReleaseTerms) -> None:
     """Refuse what a release cannot carry. Raises InvalidInputError."""
     for name in candidate.settings:
-        if name not in SETTINGS:
+        if name not in _SETTINGS:
             raise _refused(_why_not(name), "/candidate")
     for fields in candidate.arms.values():
         for name in fields:
-            if name not in ARM_FIELDS:
+            if name not in _ARM_FIELDS:
                 raise _refused(_why_not(name), "/candidate")
     switches = runtime.switches
     if switches.rollout < 1.0 or switches.mode != "route":

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from banditd.core.anchor import FIRST_REWARDS, Anchor
 from banditd.core.drift import DriftRule
-from banditd.core.golden import DAY_US, GoldenRule, GoldenWatch
+from banditd.core.golden import GoldenRule, GoldenWatch
+from banditd.core.types import DAY_US
 from banditd.obs.drift import DriftMetrics
 from banditd.ope.drops import AnchorTest, GoldenTest
 from banditd.ope.level import LIMIT, Level, level_of

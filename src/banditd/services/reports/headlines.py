@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from banditd.core.types import MICROSECONDS_PER_SECOND
+from banditd.core.types import DAY_US, MICROSECONDS_PER_SECOND
 from banditd.ports import ReportReader
 from banditd.ports.reading import Period
 from banditd.ports.tags import REST, TagReader, TagValue
 from banditd.services.reports.headline import BASELINE_SUMS, HEADLINE_SUMS, Fields, headline
-from banditd.services.reports.period import DAY_US
 from banditd.services.reports.savings import Reference
 from banditd.services.reports.verdicts import PACE_SUMS, Pace
 

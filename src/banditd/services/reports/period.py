@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from banditd.core.errors import InvalidInputError
-from banditd.core.types import MICROSECONDS_PER_SECOND
+from banditd.core.types import DAY_US, MICROSECONDS_PER_SECOND
 
 MAX_STEPS: Final = 2000
 MAX_PERIODS: Final = 100
 """Steps of a report that is made anew for each of them."""
-DAY_US: Final = 86_400 * MICROSECONDS_PER_SECOND
 
 
 def period_of(since_us: int | None, until_us: int | None, step_s: int, now_us: int) -> tuple[int, int]:

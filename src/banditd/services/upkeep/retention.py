@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
-
+from banditd.core.types import DAY_US
 from banditd.ports import Clock, Maintenance
 from banditd.ports.comparing import ComparisonStore
 from banditd.ports.judging import JudgingStore
 from banditd.ports.probing import ProbeStore
 from banditd.ports.shadows import ShadowStore
 from banditd.services.upkeep.batches import BATCH
-
-_DAY_US: Final = 86_400 * 1_000_000
 
 
 class Retention:
@@ -39,7 +36,7 @@ class Retention:
         self._comparing = comparing
         self._shadows = shadows
         self._clock = clock
-        self._retention_us = int(retention_days * _DAY_US)
+        self._retention_us = int(retention_days * DAY_US)
         self._idempotency_us = int(idempotency_s * 1e6)
 
     async def compact_rollups(self) -> None:

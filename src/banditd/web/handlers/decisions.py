@@ -9,7 +9,7 @@ from aiohttp import web
 
 from banditd.core.attempts import Attempt, error_class_of
 from banditd.core.references import decision_id_in
-from banditd.core.types import UsageReport
+from banditd.core.rewards import UsageReport
 from banditd.ports import DecisionFilter
 from banditd.web.api import Api
 from banditd.web.body import check_limit, read_model, read_parameters, time_of

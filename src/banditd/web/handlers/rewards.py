@@ -13,8 +13,7 @@ from pydantic import TypeAdapter
 from banditd.core.errors import BanditdError, NotFoundError
 from banditd.core.pace import paced_map
 from banditd.core.references import Reference, decision_id_in
-from banditd.core.rewards import TaskName
-from banditd.core.types import RewardReceipt
+from banditd.core.rewards import RewardReceipt, TaskName
 from banditd.services.walks import RewardInput
 from banditd.web.api import Api
 from banditd.web.body import read_body, read_many, validated

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from banditd.core.types import Contribution, RewardEvent
+from banditd.core.rewards import Contribution, RewardEvent
 from banditd.ports import FoldItem
 from banditd.services.learning.folding import (
     contribution_of,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from banditd.core.errors import ConflictError, GoneError, InvalidInputError, NotFoundError
-from banditd.core.types import RewardSubmission
+from banditd.core.rewards import RewardSubmission
 from banditd.ports import DecisionFacts, StoredReward
 from banditd.services.learning.folding import noise_of_share
 from banditd.services.learning.reward_rules import judge_reward, normalise
