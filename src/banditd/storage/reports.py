@@ -26,7 +26,7 @@ from banditd.storage.schema import (
     row_count,
 )
 from banditd.storage.sides import OfArm
-from banditd.storage.sum_queries import STEP, Asked, Rows, asked, in_steps, newest_schema, read_rows
+from banditd.storage.sum_queries import STEP, Rows, Selection, in_steps, newest_schema, read_rows, selection
 
 _COUNTED: Final = ("decision", "reward_event", "usage_report")
 _LONGEST_S: Final = 86_400  # of a bucket
@@ -77,10 +77,10 @@ class SqlReportReader:
 
     async def contexts(self, policy: str) -> Rows:
         """Clusters of the feature schema that made the policy's decisions last (rows of others stay put)."""
-        asked_for, by = asked(cluster_stat, {"policy": policy}), ("schema_hash", "cluster", "arm")
+        stored, by = selection(cluster_stat, {"policy": policy}), ("schema_hash", "cluster", "arm")
 
         def work(connection: Connection) -> tuple[Rows, str | None]:
-            found = read_rows(connection, asked_for, CLUSTER_SUMS, by, CLUSTER_INTEGER_SUMS)
+            found = read_rows(connection, stored, CLUSTER_SUMS, by, CLUSTER_INTEGER_SUMS)
             return found, newest_schema(connection, policy)
 
         rows, newest = await self._journal.read(work)
@@ -116,12 +116,12 @@ class SqlReportReader:
     async def search_end(self, filters: DecisionFilter, rows: int) -> str | None:
         return await self._database.read(lambda connection: read_search_end(connection, filters, rows), report=True)
 
-    async def _rows(self, rows: Asked, sums: Sequence[str], by: tuple[str, ...], integers: Sequence[str]) -> Rows:
+    async def _rows(self, rows: Selection, sums: Sequence[str], by: tuple[str, ...], integers: Sequence[str]) -> Rows:
         return await self._journal.read(lambda connection: read_rows(connection, rows, sums, by, integers))
 
 
-def _of_period(policy: str, period: Period) -> Asked:
+def _of_period(policy: str, period: Period) -> Selection:
     """The counters of a period, or those of all time."""
     if period == (None, None):
-        return asked(arm_total, {"policy": policy})
-    return asked(rollup, {"policy": policy}, period, longest_s=_LONGEST_S)
+        return selection(arm_total, {"policy": policy})
+    return selection(rollup, {"policy": policy}, period, longest_s=_LONGEST_S)

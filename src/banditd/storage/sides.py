@@ -17,7 +17,7 @@ from banditd.core.generations import learned_as
 from banditd.ports.reading import Sides
 from banditd.storage.arms import present_generations
 from banditd.storage.schema import INTEGER_SUMS
-from banditd.storage.sum_queries import Asked, Scope, summed
+from banditd.storage.sum_queries import Scope, Selection, summed
 
 _WHOLE: Final = frozenset(INTEGER_SUMS)
 _OF_DRAWN: Final = frozenset({"decisions", "predicted_spend_usd", "tried_decisions", "tried_usd", "tried_reward"})
@@ -35,22 +35,22 @@ class OfArm:
         self._of_arm = tuple(of_arm)
         self._learned = None if arm is None else learned_as(arm, present_generations(connection, policy).get(arm, 1))
 
-    def whole(self, rows: Asked) -> Sides:
+    def whole(self, rows: Selection) -> Sides:
         """Of the rows together; a side without rows is empty."""
         return self._by(rows, None).get(None, ({}, {}))
 
-    def by_value(self, rows: Asked) -> dict[str, Sides]:
+    def by_value(self, rows: Selection) -> dict[str, Sides]:
         """Of the rows of every value of a tag."""
         return self._by(rows, "value")
 
-    def _by(self, rows: Asked, key: str | None) -> dict[Any, Sides]:
+    def _by(self, rows: Selection, key: str | None) -> dict[Any, Sides]:
         everything = self._sums(rows, self._of_all, key)
         mine = {}
         if self._learned is not None:
             mine = self._sums(rows.of(arm=self._learned), self._of_arm, key)
         return {value: (sums, mine.get(value, {})) for value, sums in everything.items()}
 
-    def _sums(self, rows: Asked, names: tuple[str, ...], key: str | None) -> dict[Any, dict[str, float]]:
+    def _sums(self, rows: Selection, names: tuple[str, ...], key: str | None) -> dict[Any, dict[str, float]]:
         scope = replace(rows.scope, drawn=True) if _OF_DRAWN.issuperset(names) else rows.scope
         query = summed(scope, names) if key is None else _by_key(scope, names, key)
         # PostgreSQL sums bigints as decimals. Sums of no row are NULL.

@@ -73,18 +73,20 @@ class Scope:
         return found
 
 
-class Asked(NamedTuple):
+class Selection(NamedTuple):
     """A scope with its values."""
 
     scope: Scope
     values: Mapping[str, object]
 
-    def of(self, **equal: object) -> Asked:
+    def of(self, **equal: object) -> Selection:
         """Those of its rows that have these values."""
-        return Asked(replace(self.scope, equal=(*self.scope.equal, *equal)), {**self.values, **equal})
+        return Selection(replace(self.scope, equal=(*self.scope.equal, *equal)), {**self.values, **equal})
 
 
-def asked(table: Table, equal: Mapping[str, object], period: Period = (None, None), *, longest_s: int = 0) -> Asked:
+def selection(
+    table: Table, equal: Mapping[str, object], period: Period = (None, None), *, longest_s: int = 0
+) -> Selection:
     """The rows of a period that have these values."""
     since_us, until_us = period
     values = dict(equal)
@@ -93,14 +95,14 @@ def asked(table: Table, equal: Mapping[str, object], period: Period = (None, Non
         values |= {"since_us": since_us, "after_us": after_us}
     if until_us is not None:
         values["until_us"] = until_us
-    return Asked(Scope(table, tuple(equal), since_us is not None, until_us is not None, longest_s), values)
+    return Selection(Scope(table, tuple(equal), since_us is not None, until_us is not None, longest_s), values)
 
 
-def in_steps(table: Table, equal: Mapping[str, object], *, since_us: int, until_us: int, step_s: int) -> Asked:
+def in_steps(table: Table, equal: Mapping[str, object], *, since_us: int, until_us: int, step_s: int) -> Selection:
     """The rows of whole steps, for ``summed`` by ``STEP``. Coarser buckets count at their beginning."""
     step_us = step_s * MICROSECONDS_PER_SECOND
-    found = asked(table, equal, (since_us - since_us % step_us, until_us))
-    return Asked(found.scope, {**found.values, "step_us": step_us})
+    found = selection(table, equal, (since_us - since_us % step_us, until_us))
+    return Selection(found.scope, {**found.values, "step_us": step_us})
 
 
 STEP: Final = "bucket_at_us"
@@ -117,7 +119,7 @@ def summed(scope: Scope, sums: tuple[str, ...], by: tuple[str, ...] = ()) -> Sel
 
 
 def read_rows(
-    connection: Connection, rows: Asked, sums: Sequence[str], by: tuple[str, ...], integers: Sequence[str]
+    connection: Connection, rows: Selection, sums: Sequence[str], by: tuple[str, ...], integers: Sequence[str]
 ) -> Rows:
     """Sums by arm and whatever else; arms as they are shown."""
     present = present_generations(connection, str(rows.values["policy"]))

@@ -24,7 +24,7 @@ from banditd.storage.schema import (
     tag_value,
 )
 from banditd.storage.sides import OfArm
-from banditd.storage.sum_queries import STEP, Asked, Rows, asked, in_steps, newest_schema, read_rows
+from banditd.storage.sum_queries import STEP, Rows, Selection, in_steps, newest_schema, read_rows, selection
 from banditd.storage.tag_upkeep import LONGEST_BUCKET_S
 
 T = TypeVar("T")
@@ -85,7 +85,7 @@ class SqlTagReader:
         return await self._rows(rows, sums or SUMS, by, INTEGER_SUMS)
 
     async def contexts(self, policy: str, schema_hash: str, tag: str, value: str) -> Rows:
-        rows = asked(tag_cluster, _of(policy, tag, value) | {"schema_hash": schema_hash})
+        rows = selection(tag_cluster, _of(policy, tag, value) | {"schema_hash": schema_hash})
         return await self._rows(rows, CLUSTER_SUMS, ("cluster", "arm"), CLUSTER_INTEGER_SUMS)
 
     async def frequent_values(
@@ -123,7 +123,7 @@ class SqlTagReader:
 
     # ------------------------------------------------------------ inside
 
-    async def _rows(self, rows: Asked, sums: Sequence[str], by: tuple[str, ...], integers: Sequence[str]) -> Rows:
+    async def _rows(self, rows: Selection, sums: Sequence[str], by: tuple[str, ...], integers: Sequence[str]) -> Rows:
         return await self._read(lambda connection: read_rows(connection, rows, sums, by, integers))
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
@@ -168,9 +168,9 @@ def _of(policy: str, tag: str, value: str | None) -> dict[str, str]:
     return mine if value is None else mine | {"value": value}
 
 
-def _in_period(policy: str, tag: str, value: str | None, period: Period) -> Asked:
+def _in_period(policy: str, tag: str, value: str | None, period: Period) -> Selection:
     """The counters of a period, or those of all time."""
     mine = _of(policy, tag, value)
     if period == (None, None):
-        return asked(tag_total, mine)
-    return asked(tag_rollup, mine, period, longest_s=LONGEST_BUCKET_S)
+        return selection(tag_total, mine)
+    return selection(tag_rollup, mine, period, longest_s=LONGEST_BUCKET_S)
