@@ -25,7 +25,8 @@ from rich.console import Console  # noqa: E402 - after the threads are limited
 from rich.progress import Progress, TaskID  # noqa: E402
 from rich.table import Table  # noqa: E402
 
-from banditd.replay import ReplayOptions, run  # noqa: E402
+from banditd.replay.engine import run  # noqa: E402
+from banditd.replay.options import ReplayOptions  # noqa: E402
 from bench.gains import gain_of  # noqa: E402
 from bench.steps import STEPS, StepCase, measure_steps, step_table  # noqa: E402
 

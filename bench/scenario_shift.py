@@ -8,11 +8,11 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from banditd.bandit.policies.base import PolicySettings
-from banditd.replay import make_plan
 from banditd.replay.contexts import build_contexts
 from banditd.replay.decider import InProcessDecider, Terms
 from banditd.replay.engine import play
 from banditd.replay.options import ReplayOptions
+from banditd.replay.plan import make_plan
 from banditd.replay.report import make_report
 from bench.scenario_figures import Figures, summary
 from bench.scenario_targets import Result

@@ -14,9 +14,9 @@ from typing import Any, Final
 import numpy as np
 from rich.table import Table
 
-from banditd.replay import ReplayOptions
 from banditd.replay.contexts import build_contexts
 from banditd.replay.engine import play_seed
+from banditd.replay.options import ReplayOptions
 from banditd.replay.plan import Plan, make_plan
 from banditd.replay.report import make_report
 from bench.gains import gain_of

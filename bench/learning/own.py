@@ -7,8 +7,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from banditd.bandit.policies.base import PolicySettings
-from banditd.replay import Decider, Row, Served
-from banditd.replay.decider import InProcessDecider, Terms
+from banditd.replay.decider import Decider, InProcessDecider, Row, Served, Terms
 from banditd.replay.prices import Tariff
 from bench.learning.prepared import Prepared
 

@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 
 from banditd.core.types import FloatArray, IntArray
-from banditd.replay import Plan
 from banditd.replay.engine import play
+from banditd.replay.plan import Plan
 from banditd.replay.references import column_means, known_mean, phases, references
 from bench.learning.policies import PolicySpec
 from bench.learning.prepared import Prepared

@@ -16,7 +16,7 @@ from typing import Final
 from banditd.bandit.policies.base import PolicySettings
 from banditd.encoders.static import SHIPPED_FOLDER
 from banditd.features.maps import load_feature_maps
-from banditd.replay import Decider
+from banditd.replay.decider import Decider
 from bench.learning import ceilings, own, peers, prepared, primed
 from bench.learning.cases import ROOT
 from bench.learning.ceilings import FullInformation, NoExploration, known_scales

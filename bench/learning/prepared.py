@@ -16,8 +16,9 @@ import numpy as np
 
 from banditd.core.types import Context, FeatureSchema, FloatArray, IntArray
 from banditd.encoders.static import load_static_encoder
-from banditd.replay import Plan, ReplayOptions, make_plan
 from banditd.replay.contexts import build_contexts
+from banditd.replay.options import ReplayOptions
+from banditd.replay.plan import Plan, make_plan
 from bench.learning.cases import ROOT, Case
 
 COMPONENTS: Final = 25  # of "PCA-25 + bias", as in the design study

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from banditd.bandit.policies.base import PolicySettings
-from banditd.replay import Row, Served, evaluation_prior
-from banditd.replay.decider import InProcessDecider
+from banditd.replay.decider import InProcessDecider, Row, Served
+from banditd.replay.evaluation import evaluation_prior
 from bench.learning.own import Wrapped, in_process
 from bench.learning.prepared import Prepared
 

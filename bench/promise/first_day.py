@@ -11,8 +11,9 @@ from typing import Final
 
 import numpy as np
 
-from banditd.replay import FeedbackSource, ReplayOptions
 from banditd.replay.dataset import ReplayData
+from banditd.replay.feedback import FeedbackSource
+from banditd.replay.options import ReplayOptions
 from banditd.replay.plan import Plan
 from banditd.simulate import feedback, world
 from banditd.simulate.families import FAMILIES, draw

@@ -9,10 +9,10 @@ import numpy as np
 
 from banditd.core.types import Context, FeatureSchema
 from banditd.ope.reference import TOLERANCE
-from banditd.replay import ReplayOptions, make_plan
 from banditd.replay.contexts import build_contexts
 from banditd.replay.engine import play_seed
-from banditd.replay.plan import Plan, SeedRun
+from banditd.replay.options import ReplayOptions
+from banditd.replay.plan import Plan, SeedRun, make_plan
 from banditd.replay.promise import baseline_arm, contextual, mixture, single
 from banditd.replay.references import column_means
 from bench.promise import company, first_day

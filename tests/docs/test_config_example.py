@@ -11,14 +11,9 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from banditd.settings import (
-    ApiKeySettings,
-    ArmSettings,
-    PolicySettingsSection,
-    Settings,
-    UpstreamSettings,
-    load_settings,
-)
+from banditd.settings import ApiKeySettings, PolicySettingsSection, Settings, load_settings
+from banditd.settings.arms import ArmSettings
+from banditd.settings.gateway import UpstreamSettings
 from banditd.settings.money import default_profiles
 from banditd.settings.promise import PromiseSettings
 

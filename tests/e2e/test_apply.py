@@ -15,7 +15,8 @@ from tests.e2e.conftest import Start
 from banditd.cli.apply import EXIT_DIFFERENT
 from banditd.daemon.configs import policy_configs
 from banditd.services.arm_differences import ARM_FIELDS, arm_differences, nested, plain_arms
-from banditd.settings import ArmSettings, Settings
+from banditd.settings import Settings
+from banditd.settings.arms import ArmSettings
 
 # Another value than the default for every field that an arm of the configuration has.
 OTHER: dict[str, Any] = {

@@ -18,8 +18,9 @@ from banditd.bandit.snapshot import Snapshot
 from banditd.bandit.state import PolicyState
 from banditd.core.contexts import Contexts
 from banditd.core.types import Context
-from banditd.replay import ReplayOptions, run
 from banditd.replay.contexts import build_contexts
+from banditd.replay.engine import run
+from banditd.replay.options import ReplayOptions
 
 DRAWS = 100_000
 SCORED_TOGETHER = 250

@@ -11,8 +11,9 @@ from tests.walks.test_repair import CLUSTER_SUMS, assert_counted, change, counte
 from tests.walks.test_reward_walk import reward, route
 
 from banditd.core.errors import InvariantError
+from banditd.ope.fixed import FIXED_ARM_SUMS
 from banditd.services.reports.savings import fixed_arm_sums
-from banditd.storage.schema import FIXED_ARM_SUMS, arm_total, contribution, decision, rollup
+from banditd.storage.schema import arm_total, contribution, decision, rollup
 
 
 async def test_the_integrity_job_reads_every_row_in_time(open_daemon: OpenDaemon, database_url: str) -> None:

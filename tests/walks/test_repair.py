@@ -18,13 +18,13 @@ from tests.walks.test_reward_walk import reward, route
 from banditd.core.errors import InvariantError
 from banditd.daemon.open import Daemon, open_services
 from banditd.daemon.workbench import Workbench, open_workbench
+from banditd.ope.fixed import FIXED_ARM_SUMS
 from banditd.services.learning.rebuild import RebuildReport, rebuild
 from banditd.services.upkeep.export import export_log
 from banditd.storage import dialect
 from banditd.storage.checksum import BLOBS, NUMBERS, TEXTS
 from banditd.storage.codec import pack_vector
 from banditd.storage.schema import (
-    FIXED_ARM_SUMS,
     arm_contribution,
     arm_total,
     cluster_stat,

@@ -8,7 +8,7 @@ from time import perf_counter
 import numpy as np
 
 from banditd.core.types import FloatArray
-from banditd.replay import Row, Served
+from banditd.replay.decider import Row, Served
 from bench.learning.prepared import Prepared
 
 

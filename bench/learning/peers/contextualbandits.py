@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from banditd.core.types import FloatArray
-from banditd.replay import Row, Served
+from banditd.replay.decider import Row, Served
 from bench.learning.peers.base import Peer
 from bench.learning.prepared import Prepared
 

@@ -52,7 +52,9 @@ def fit_prior(
     if policy not in settings.policies:
         raise click.UsageError(f"there is no policy {policy!r}; policies: {', '.join(settings.policies)}")
     from banditd.daemon.prior_file import write_prior
-    from banditd.replay import ReplayOptions, evaluated_arms, make_plan
+    from banditd.replay.evaluation import evaluated_arms
+    from banditd.replay.options import ReplayOptions
+    from banditd.replay.plan import make_plan
 
     plan = make_plan(ReplayOptions(directory=directory, pool=pool, split=split, limit=limit))
     data = plan.data.take(plan.scored)
@@ -90,7 +92,7 @@ def _fitted(settings: Settings, policy: str, data: ReplayData, source: str) -> P
     from banditd.daemon.runtimes import configured_maps
     from banditd.encoders.factory import load_encoder
     from banditd.features.context import ContextBuilder
-    from banditd.replay import evaluation_prior
+    from banditd.replay.evaluation import evaluation_prior
 
     if settings.policies[policy].context_tags:
         raise ConfigurationError(

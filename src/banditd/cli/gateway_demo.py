@@ -72,7 +72,8 @@ def with_smollm(settings: Settings, urls: Mapping[int, str]) -> Settings:
 
 def with_echo(settings: Settings) -> Settings:
     """The same configuration; where it names no upstream, every arm of ``default`` is behind the built-in echo."""
-    from banditd.settings import ArmSettings, Settings
+    from banditd.settings import Settings
+    from banditd.settings.arms import ArmSettings
 
     if settings.upstreams:
         return settings

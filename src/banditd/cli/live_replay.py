@@ -15,7 +15,8 @@ from typing import Any
 
 from banditd.client import DaemonClient
 from banditd.core.errors import ConfigurationError
-from banditd.replay import Plan, Row, Served
+from banditd.replay.decider import Row, Served
+from banditd.replay.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,14 @@ from banditd.cli.show import console, progress_bar
 
 if TYPE_CHECKING:
     from banditd.core.types import Price
-    from banditd.replay import ReplayOptions, ReplayReport
+    from banditd.replay.options import ReplayOptions
+    from banditd.replay.report import ReplayReport
 
 
 def _drawable(_context: click.Context, _option: click.Parameter, plot: Path | None) -> Path | None:
     """Before the replay, which may take long."""
     if plot is not None:
-        from banditd.replay import check_plots
+        from banditd.replay.plot import check_plots
 
         check_plots()
     return plot
@@ -180,7 +181,7 @@ def replay(
     """
     _check(url, save_prior, given)
     _require_folders(None if json_file in {None, "-"} else Path(str(json_file)), plot, save_prior)
-    from banditd.replay import closing_words, off_policy_table, recipe_table, report_table
+    from banditd.replay.table import closing_words, off_policy_table, recipe_table, report_table
 
     options = _options(keep_prior=save_prior is not None, **given)
     with progress_bar() as bar:
@@ -290,7 +291,9 @@ def _options(
 ) -> ReplayOptions:
     from banditd.daemon.prior_file import read_prior
     from banditd.daemon.tier_table import read_tier_table
-    from banditd.replay import AnswerKind, FeedbackSource, ReplayOptions
+    from banditd.replay.feedback import FeedbackSource
+    from banditd.replay.options import ReplayOptions
+    from banditd.replay.signals import AnswerKind
 
     sources = tuple(FeedbackSource.parse(text) for text in feedback)
     start = None if prior is None else read_prior(prior)
@@ -313,7 +316,7 @@ def _options(
 
 
 def _in_process(options: ReplayOptions, show: Callable[[int, int], None]) -> ReplayReport:
-    from banditd.replay import run
+    from banditd.replay.engine import run
 
     return run(options, show)
 
@@ -322,7 +325,8 @@ def _live(
     options: ReplayOptions, show: Callable[[int, int], None], url: str, api_key: str | None, policy: str
 ) -> ReplayReport:
     from banditd.cli.live_replay import LiveDecider
-    from banditd.replay import make_plan, run_with
+    from banditd.replay.engine import run_with
+    from banditd.replay.plan import make_plan
 
     plan = make_plan(options)
     if options.keep is not None:

@@ -1,4 +1,4 @@
-"""An evaluation: what the log says of a candidate. Values; no behaviour, no I/O."""
+"""An evaluation: what the log, or cases with known scores, say of a candidate. Values; no behaviour, no I/O."""
 
 from __future__ import annotations
 
@@ -61,3 +61,12 @@ class Evaluation:
     @property
     def phase(self) -> Phase:
         return "running" if self.finding is None else self.finding.phase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredCase:
+    """text : the prompt. scores : by arm, in [0, 1]. tags : of the query."""
+
+    text: str
+    scores: Mapping[str, float]
+    tags: Mapping[str, str] = field(default_factory=dict)

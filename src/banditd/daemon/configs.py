@@ -16,11 +16,12 @@ from banditd.deciding.objectives import Profile, ResourcePrices
 from banditd.detectors.detector import detector
 from banditd.detectors.patterns import finder
 from banditd.services.policy import PolicyConfig, PolicySwitches, RewardRules, SourceRule
-from banditd.settings import PolicySettingsSection, RewardSettings, Settings
+from banditd.settings import PolicySettingsSection, Settings
 from banditd.settings.constraints import ConstraintSettings
 from banditd.settings.drift import DriftSettings
 from banditd.settings.judges import JudgeSettings
 from banditd.settings.promise import PromiseSettings
+from banditd.settings.rewards import RewardSettings
 
 
 def policy_configs(settings: Settings) -> dict[str, PolicyConfig]:

@@ -21,7 +21,7 @@ from banditd.core.errors import BanditdError, ConfigurationError, StorageUnavail
 from banditd.core.types import Price
 from banditd.ports import Clock, JobStore
 from banditd.services.arms import ArmService
-from banditd.settings import PriceSettings
+from banditd.settings.arms import PriceSettings
 from banditd.settings.hints import problem_line
 from banditd.settings.yaml_text import read_yaml
 

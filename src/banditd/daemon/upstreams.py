@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping
 
 from banditd.core.errors import ConfigurationError
-from banditd.settings import Settings, UpstreamSettings
+from banditd.settings import Settings
+from banditd.settings.gateway import UpstreamSettings
 from banditd.upstreams.config import Clocks, UpstreamConfig
 
 

@@ -73,6 +73,14 @@ class FixedArmSums:
         return MeanEstimate.within(self.gain / self.rated, self.half_width, -earned, 1.0 - earned)
 
 
+FIXED_ARM_SUMS: Final = (
+    "supported_rewards", "unsupported_rewards", "drawn_rewards", "fixed_reward_sum", "fixed_gain_sum",
+    "inverse_probability_sum", "residual_power",
+)  # fmt: skip
+"""What the fields of ``FixedArmSums`` are called in reports and in SQL, in their order."""
+FIXED_ARM_COUNTS: Final = 3  # of them are whole numbers
+
+
 @dataclass(frozen=True, slots=True)
 class MeanEstimate:
     """A mean with its 95 % interval, which is None where no data are behind one."""

@@ -24,49 +24,20 @@ from banditd.ports.learning import (
     StoredLearning,
     StoredSegment,
 )
-from banditd.ports.operations import PRUNED_CURSOR, BudgetStore, CorrectionStore, JobStore, LeaseStore, Maintenance
+from banditd.ports.operations import (
+    PRUNED_CURSOR,
+    BudgetStore,
+    CorrectionStore,
+    JobStore,
+    LeaseStore,
+    Maintenance,
+    Secrets,
+    StoredSwitches,
+    SwitchStore,
+)
 from banditd.ports.outcomes import GuardedOutcome, PromisedOutcome, RatedOutcome, RecentOutcomes, UsageOutcome
 from banditd.ports.reading import DecisionFilter, ReportReader
-from banditd.ports.rewards import DecisionFacts, Judge, RewardLog, StoredReward, Verdict
-from banditd.ports.secrets import Secrets
-from banditd.ports.switches import StoredSwitches, SwitchStore
-from banditd.ports.usage import PriceCost
-
-__all__ = [
-    "PRUNED_CURSOR",
-    "ArmChange",
-    "ArmStore",
-    "BudgetStore",
-    "Check",
-    "CorrectionStore",
-    "DecisionFacts",
-    "DecisionFilter",
-    "EstimateDelta",
-    "FoldCommit",
-    "FoldItem",
-    "GuardedOutcome",
-    "JobStore",
-    "Judge",
-    "LearningStore",
-    "LeaseStore",
-    "Maintenance",
-    "PriceCost",
-    "PromisedOutcome",
-    "RatedOutcome",
-    "RecentOutcomes",
-    "ReportReader",
-    "Revise",
-    "RewardLog",
-    "Secrets",
-    "StatDelta",
-    "StoredLearning",
-    "StoredReward",
-    "StoredSegment",
-    "StoredSwitches",
-    "SwitchStore",
-    "UsageOutcome",
-    "Verdict",
-]
+from banditd.ports.rewards import DecisionFacts, Judge, PriceCost, RewardLog, StoredReward, Verdict
 
 # ---------------------------------------------------------------- time and the encoder
 

@@ -1,8 +1,9 @@
-"""The stores around the two walks: leases, jobs, accounts of budgets, upkeep."""
+"""The stores around the two walks: leases, jobs, accounts of budgets, upkeep, switches, secrets."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from banditd.core.money import AccountKey, AccountTotals, Correction
@@ -95,3 +96,32 @@ class Maintenance(Protocol):
         """Size of SQLite's write-ahead log; None where there is none."""
 
     async def schema_revision(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSwitches:
+    """Of one policy: what differs from its configuration, by name. updated_at_us : 0 for nothing."""
+
+    changes: Mapping[str, object] = field(default_factory=dict)
+    updated_at_us: int = 0
+
+
+class SwitchStore(Protocol):
+    async def load(self) -> Mapping[str, StoredSwitches]:
+        """By policy, of those that have any."""
+
+    async def change(
+        self, policy: str, work: Callable[[Mapping[str, object]], Mapping[str, object]], at_us: int
+    ) -> StoredSwitches:
+        """Replace what is stored by what ``work`` makes of it, under a lock; returns that.
+
+        ``work`` is pure and may be called again; what it raises is raised, and nothing is stored.
+        """
+
+
+class Secrets(Protocol):
+    def key(self, purpose: str) -> bytes:
+        """32 bytes for one purpose, the same in every replica; another purpose's key tells nothing about it.
+
+        purpose : a constant of the program such as ``input_hash``, never what a client sent. Not empty.
+        """

@@ -9,8 +9,11 @@ from typing import Protocol
 from banditd.core.errors import BanditdError
 from banditd.core.request_keys import RequestKey
 from banditd.core.rewards import RewardReceipt, RewardSubmission, TaskName, TaskReceipt, UsageReport
+from banditd.core.types import Arm
 from banditd.core.usage import Settled
-from banditd.ports.usage import PriceCost
+
+PriceCost = Callable[[Arm, UsageReport], float | None]
+"""Dollars of one call: as told, else of its tokens at the arm's price; None without either."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,8 +23,15 @@ from banditd.replay.off_policy import off_policy
 from banditd.replay.plan import Plan, SeedRun
 from banditd.replay.promise import promise_report
 from banditd.replay.recipe_report import recipe_report
-from banditd.replay.references import References, budget_headroom, known_mean, mixture_utility, phases, references
-from banditd.replay.shares import share_report
+from banditd.replay.references import (
+    References,
+    budget_headroom,
+    column_means,
+    known_mean,
+    mixture_utility,
+    phases,
+    references,
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -250,3 +257,27 @@ def _mean_headroom(per_seed: Sequence[dict[str, object]], phase: str) -> float |
 def _mean_known(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
+
+
+def share_report(plan: Plan, runs: Sequence[SeedRun]) -> list[dict[str, object]] | None:
+    """By capped arm: its share of the decisions, and the utility of as many of its calls at random.
+
+    None without caps. The coin's other side is the best of the other arms, known in advance.
+    """
+    if not plan.options.max_shares:
+        return None
+    return [_of(plan, runs, arm, cap) for arm, cap in plan.options.max_shares.items()]
+
+
+def _of(plan: Plan, runs: Sequence[SeedRun], arm: str, cap: float) -> dict[str, object]:
+    place = plan.data.arms.index(arm)
+    share = {
+        name: float(np.mean([(run.chosen[part] == place).mean() for run in runs]))
+        for name, part in phases(runs[0].rows.size)
+    }
+    coins = []
+    for run in runs:
+        utility = column_means((plan.data.score - plan.penalty)[run.rows])
+        called = float((run.chosen == place).mean())
+        coins.append(called * utility[place] + (1.0 - called) * np.delete(utility, place).max())
+    return {"arm": arm, "max_share": cap, "share": share, "coin": float(np.mean(coins))}

@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from banditd.core.errors import ConfigurationError
 from banditd.core.nearest import nearest_names
-from banditd.settings.arms import ArmSettings, PriceSettings, check_arms
+from banditd.settings.arms import ArmSettings, check_arms
 from banditd.settings.base import PublicUrl, Section
 from banditd.settings.classifier import ClassifierSettings, check_classifiers, check_tag
 from banditd.settings.constraints import ConstraintSettings, check_constraints
@@ -37,16 +37,6 @@ from banditd.settings.money import (
 from banditd.settings.promise import PromiseSettings, check_promise
 from banditd.settings.rewards import RewardSettings
 from banditd.settings.yaml_text import read_mapping
-
-__all__ = [
-    "ArmSettings",
-    "PriceSettings",
-    "RewardSettings",
-    "Section",
-    "Settings",
-    "UpstreamSettings",
-    "load_settings",
-]
 
 ENVIRONMENT_PREFIX = "BANDITD_"
 # Variables of ours that are not settings.

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-
-from banditd.simulate.grammar import Slots, expand
 
 _TRAFFIC: Final = json.loads(
     (Path(__file__).resolve().parent.parent / "assets" / "traffic.json").read_text(encoding="utf-8")
@@ -135,3 +134,30 @@ def _family(name: str, described: dict[str, Any]) -> Family:
 
 
 FAMILIES: Final[Mapping[str, Family]] = {name: _family(name, one) for name, one in _TRAFFIC["families"].items()}
+
+
+Slots = Mapping[str, Sequence[str]]
+_SLOT = re.compile(r"\{([a-z_]+)(?::(-?\d+):(-?\d+))?\}")
+_MAX_DEPTH = 12
+
+
+def expand(template: str, slots: Slots, rng: random.Random) -> str:
+    """A random sentence of the grammar that starts at ``template``.
+
+    Raises
+    ------
+    KeyError : a slot that the grammar does not have.
+    """
+    for _ in range(_MAX_DEPTH):
+        expanded = _SLOT.sub(lambda found: _fill(found, slots, rng), template)
+        if expanded == template:
+            return expanded
+        template = expanded
+    raise RecursionError(f"the grammar does not end: {template[:80]}")
+
+
+def _fill(found: re.Match[str], slots: Slots, rng: random.Random) -> str:
+    name, low, high = found.groups()
+    if low is not None:
+        return str(rng.randint(int(low), int(high)))
+    return rng.choice(slots[name])

@@ -13,14 +13,15 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any, Final, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, Select, delete, exists, insert, select
+from sqlalchemy import Connection, delete, insert
 
 from banditd.core.ids import new_id
 from banditd.storage.engine import Database
+from banditd.storage.entries import Entries
 from banditd.storage.prepared import Prepared
 from banditd.storage.schema import SUMS, sum_entry
 from banditd.storage.sums import Increments, RowCounter, SumWriter
-from banditd.storage.tag_counters import TagCounters, count_if_possible, read_counted
+from banditd.storage.tag_counters import TagCounters
 
 ROUTE_SUMS: Final = (
     "decisions",
@@ -41,8 +42,6 @@ _ROUTE_PLACES: Final = tuple(COUNTED_SUMS.index(name) for name in ROUTE_SUMS)
 _TRIED_PLACES: Final = tuple(COUNTED_SUMS.index(name) for name in TRIED_SUMS)
 _of_route, _of_tried = itemgetter(*_ROUTE_PLACES), itemgetter(*_TRIED_PLACES)
 _CLUSTER_SUMS: Final = ("decisions",)
-_ENTRIES: Final = 200  # added up in one transaction
-_WAITING: Final = select(exists(select(sum_entry.c.entry_id)))
 
 T = TypeVar("T")
 
@@ -57,20 +56,16 @@ class Entry(NamedTuple):
     tag_rows: list[tuple[str, ...]]
 
 
-class SumJournal:
+class SumJournal(Entries):
     """The entries of one database. ``writer_name`` : whose counters this process raises."""
 
     def __init__(self, database: Database, *, writer_name: str) -> None:
+        super().__init__(database, sum_entry)
         engine = database.engine
-        self._database = database
         self._insert = Prepared(engine, _INSERT, ("entry_id", "sums"))
         self._sums = SumWriter(engine, writer_name, COUNTED_SUMS, _CLUSTER_SUMS, kind="route")
         self._rows = RowCounter(engine, writer_name)
         self._tags = TagCounters(database)
-        # Those that another replica is adding up are its own (SQLite, which has one writer, locks nothing).
-        oldest = select(sum_entry.c.entry_id).order_by(sum_entry.c.entry_id).limit(_ENTRIES)
-        self._oldest = oldest.with_for_update(skip_locked=True)
-        self._every = oldest.with_for_update()
 
     def start(self) -> Increments:
         """Increments of one commit, over ``COUNTED_SUMS``."""
@@ -96,33 +91,17 @@ class SumJournal:
         self._sums.insert_tags(connection, [row for one in entries for row in one.tag_rows])
 
     async def add_up(self) -> None:
-        """Count every entry that nobody else is counting: one run of a job."""
-        while await self._waiting():
-            if await self._database.write(lambda connection: self._add_up(connection, self._oldest)) < _ENTRIES:
-                break
+        """Count every entry that nobody else is counting, those by tag as well."""
+        await super().add_up()
         await self._tags.add_up()
-
-    async def catch_up(self) -> None:
-        """Count every entry that is there, and wait for those that another replica counts: before a reading."""
-        await count_if_possible(
-            self._waiting, lambda: self._database.write(lambda connection: self._add_up(connection, self._every))
-        )
-
-    async def read(self, work: Callable[[Connection], T]) -> T:
-        """Run ``work`` for a report, once every entry that is there is counted."""
-        return await read_counted(self._database, _WAITING, self.catch_up, work)
 
     async def read_tags(self, work: Callable[[Connection], T]) -> T:
         """The same for the entries by tag."""
         return await self._tags.read(work)
 
-    async def _waiting(self) -> bool:
-        return bool(await self._database.read(lambda connection: connection.execute(_WAITING).scalar()))
-
-    def _add_up(self, connection: Connection, oldest: Select[tuple[str]]) -> int:
-        ids = list(connection.execute(oldest).scalars())
+    def _count(self, connection: Connection, ids: list[str]) -> None:
         taken = delete(sum_entry).where(sum_entry.c.entry_id.in_(ids)).returning(sum_entry.c.sums)
-        entries = [json.loads(text) for text in connection.execute(taken).scalars()] if ids else []
+        entries = [json.loads(text) for text in connection.execute(taken).scalars()]
         increments = self.start()
         for entry in entries:
             for name, places in (("buckets", _ROUTE_PLACES), ("tried", _TRIED_PLACES)):
@@ -132,7 +111,6 @@ class SumJournal:
                 _raise(increments.cluster(policy, schema_hash, cluster, arm), sums, range(len(_CLUSTER_SUMS)))
         self._sums.flush(connection, increments)
         self._rows.add(connection, "decision", sum(entry["rows"] for entry in entries))
-        return len(ids)
 
 
 def _raise(sums: list[Any], by: list[Any], places: Sequence[int]) -> None:

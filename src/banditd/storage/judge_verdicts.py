@@ -1,18 +1,17 @@
-"""Verdicts and refusals in SQL: what became of each verdict as a reward, and which judges do not count."""
+"""Verdicts, labels and refusals in SQL: what became of each verdict as a reward, and which judges do not count."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, select, update
 
 from banditd.core.judging import LabelledVerdict, Refusal, RewardState, StoredJudgement
 from banditd.storage import dialect
 from banditd.storage.among import among, in_chunks
 from banditd.storage.engine import Database
-from banditd.storage.judge_labels import labelled_verdicts
-from banditd.storage.schema import judge_refusal, judgement, probe_judgement
+from banditd.storage.schema import judge_refusal, judgement, probe_judgement, reward_event
 
 STORED: Final = ("decision_id", "judge", "version", "policy", "score", "probability", "reward")
 
@@ -105,3 +104,61 @@ def stored(row: Mapping[Any, Any], table: Table) -> StoredJudgement:
     """A row of ``judgement`` or ``probe_judgement``."""
     arm = None if table is judgement else row["arm"]
     return StoredJudgement(**{name: row[name] for name in STORED}, probed_arm=arm)
+
+
+MOST_EVENTS: Final = 20_000
+
+
+def labelled_verdicts(
+    connection: Connection, judge: str, version: str, people: Collection[str], limit: int
+) -> list[LabelledVerdict]:
+    """The newest ``limit`` verdicts and the oldest labelled ones, each decision once, oldest label first, then those
+    without one. Of a person's word its newest revision counts, unless it was taken back.
+    """
+    labels: dict[str, dict[str, tuple[float | None, int]]] = {}
+    verdicts: dict[str, Any] = {}
+    for row in connection.execute(_events(judge, version, people)):
+        verdicts[row.decision_id] = row
+        of_decision = labels.setdefault(row.decision_id, {})
+        first_us = of_decision.get(row.identity, (None, row.received_at_us))[1]
+        of_decision[row.identity] = (None if row.kind == "retraction" else row.reward, first_us)
+    c = judgement.c
+    newest = (
+        select(c.decision_id, c.arm, c.score, c.probability)
+        .where(c.judge == judge, c.version == version)
+        .order_by(c.decision_id.desc())
+        .limit(limit)
+    )
+    for row in connection.execute(newest):
+        verdicts.setdefault(row.decision_id, row)
+    found = [_verdict(row, labels.get(decision_id, {})) for decision_id, row in verdicts.items()]
+    return sorted(found, key=lambda one: (one.label is None, one.labelled_at_us, one.decision_id))
+
+
+def _events(judge: str, version: str, people: Collection[str]) -> Select[Any]:
+    c, event = judgement.c, reward_event.c
+    return (
+        select(
+            c.decision_id, c.arm, c.score, c.probability,
+            event.identity, event.kind, event.reward, event.received_at_us,
+        )
+        .join(reward_event, event.decision_id == c.decision_id)
+        .where(
+            c.judge == judge, c.version == version, event.source.in_(sorted(people)),
+            event.kind.in_(("reward", "retraction")), event.status.in_(("recorded", "logged")),
+        )
+        .order_by(c.decision_id, event.identity, event.revision)
+        .limit(MOST_EVENTS)
+    )  # fmt: skip
+
+
+def _verdict(row: Any, labels: dict[str, tuple[float | None, int]]) -> LabelledVerdict:
+    standing = [(value, at_us) for value, at_us in labels.values() if value is not None]
+    return LabelledVerdict(
+        decision_id=row.decision_id,
+        arm=row.arm,
+        score=float(row.score),
+        probability=float(row.probability),
+        label=sum(value for value, _ in standing) / len(standing) if standing else None,
+        labelled_at_us=min((at_us for _, at_us in standing), default=0),
+    )

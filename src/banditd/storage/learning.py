@@ -13,6 +13,7 @@ from typing import Final
 from sqlalchemy import BigInteger, Connection, Delete, Update, bindparam, delete, insert, or_, select, tuple_, update
 
 from banditd.core.errors import BanditdError, LeaseLostError
+from banditd.ope.fixed import FIXED_ARM_COUNTS, FIXED_ARM_SUMS
 from banditd.ports import FoldCommit, FoldItem, StatDelta, StoredLearning, StoredSegment
 from banditd.storage import dialect, queues
 from banditd.storage.among import among, in_chunks
@@ -23,16 +24,20 @@ from banditd.storage.engine import Database
 from banditd.storage.folds import check_rows, fold_items, sampled_ids
 from banditd.storage.prepared import Prepared
 from banditd.storage.release_rows import count_outcomes
-from banditd.storage.replacing import clear_state
 from banditd.storage.schema import (
-    FIXED_ARM_COUNTS,
-    FIXED_ARM_SUMS,
+    arm_total,
+    cluster_stat,
     contribution,
     delay_count,
     learner_state,
     lease,
+    rollup,
     segment,
     snapshot,
+    tag_cluster,
+    tag_entry,
+    tag_rollup,
+    tag_total,
 )
 from banditd.storage.shadows import add_shadowed
 from banditd.storage.sums import SumWriter, bucket_of
@@ -284,3 +289,28 @@ def _changes(delta: StatDelta) -> tuple[float, ...]:
         float(delta.weighted_reward),
         float(delta.weighted_square),
     )
+
+
+def clear_state(
+    connection: Connection, fold: FoldCommit, sums: tuple[str, ...], cluster_sums: tuple[str, ...]
+) -> None:
+    """Delete the state, its segments and the snapshots to drop; where all is recounted, set the sums to zero.
+
+    sums : those columns of roll-ups and totals that folds raise; ``cluster_sums`` : of the clusters.
+    """
+    for table in (learner_state, segment):
+        mine = (table.c.policy == fold.policy) & (table.c.schema_hash == fold.schema_hash)
+        connection.execute(delete(table).where(mine))
+    c = snapshot.c
+    mine = (c.policy == fold.policy) & (c.schema_hash == fold.schema_hash)
+    for chunk in in_chunks(fold.dropped_snapshots):
+        connection.execute(delete(snapshot).where(mine, among(c.version)), chunk)
+    if fold.recounts:
+        # Entries first: what another replica counts just now is in the tables before they are set to zero.
+        waiting = (tag_entry.c.policy == fold.policy) & (tag_entry.c.kind == "reward")
+        connection.execute(delete(tag_entry).where(waiting))
+        for table in (rollup, arm_total, tag_rollup, tag_total):
+            connection.execute(update(table).where(table.c.policy == fold.policy).values(dict.fromkeys(sums, 0)))
+        for table in (cluster_stat, tag_cluster):
+            mine = (table.c.policy == fold.policy) & (table.c.schema_hash == fold.schema_hash)
+            connection.execute(update(table).where(mine).values(dict.fromkeys(cluster_sums, 0)))

@@ -6,16 +6,16 @@ As in ``journal.py``: an entry that is there is not counted, one that is gone is
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Select, case, delete, exists, select
+from sqlalchemy import Connection, Engine, case, delete, select
 
-from banditd.core.errors import DatabaseDamagedError, StorageUnavailableError
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ports.tags import REST
 from banditd.storage import dialect
 from banditd.storage.engine import Database
+from banditd.storage.entries import Entries
 from banditd.storage.prepared import Prepared
 from banditd.storage.schema import (
     CLUSTER_SUMS,
@@ -33,23 +33,16 @@ TAG_BUCKET_S: Final = 3600
 _BUCKET_US: Final = TAG_BUCKET_S * MICROSECONDS_PER_SECOND
 COUNTED_CURSOR: Final = "tags:counted_after_us"
 """Job cursor: decisions up to then were made before there were counters by tag, and are in none of them."""
-_ENTRIES: Final = 200  # added up in one transaction
-_WAITING: Final = select(exists(select(tag_entry.c.entry_id)))
-
-T = TypeVar("T")
 
 _Key = tuple[Any, ...]
 
 
-class TagCounters:
+class TagCounters(Entries):
     """Adds up the entries of one database."""
 
     def __init__(self, database: Database) -> None:
+        super().__init__(database, tag_entry)
         engine = database.engine
-        self._database = database
-        oldest = select(tag_entry.c.entry_id).order_by(tag_entry.c.entry_id).limit(_ENTRIES)
-        self._oldest = oldest.with_for_update(skip_locked=True)
-        self._every = oldest.with_for_update()
         self._values = Prepared(engine, _newest(engine), ("policy", "tag", "value", "decisions", "last_at_us"))
         self._writers = [
             (name, Prepared(engine, dialect.add_up(engine, table, sums), (*keys, *sums)))
@@ -60,29 +53,7 @@ class TagCounters:
             )
         ]
 
-    async def add_up(self) -> None:
-        """Count every entry that nobody else is counting."""
-        while await self._waiting():
-            if await self._database.write(lambda connection: self._add_up(connection, self._oldest)) < _ENTRIES:
-                return
-
-    async def catch_up(self) -> None:
-        """Count every entry that is there, and wait for those that another replica counts."""
-        await count_if_possible(
-            self._waiting, lambda: self._database.write(lambda connection: self._add_up(connection, self._every))
-        )
-
-    async def read(self, work: Callable[[Connection], T]) -> T:
-        """Run ``work`` for a report, once every entry that is there is counted."""
-        return await read_counted(self._database, _WAITING, self.catch_up, work)
-
-    async def _waiting(self) -> bool:
-        return bool(await self._database.read(lambda connection: connection.execute(_WAITING).scalar()))
-
-    def _add_up(self, connection: Connection, oldest: Select[tuple[str]]) -> int:
-        ids = list(connection.execute(oldest).scalars())
-        if not ids:
-            return 0
+    def _count(self, connection: Connection, ids: list[str]) -> None:
         c = tag_entry.c
         entries = connection.execute(delete(tag_entry).where(c.entry_id.in_(ids)).returning(c.policy, c.sums)).all()
         cursor = select(job_run.c.cursor).where(job_run.c.job == COUNTED_CURSOR)
@@ -92,43 +63,11 @@ class TagCounters:
         for entry in entries:
             sums.add(entry, counted_after_us)
         self._write(connection, sums)
-        return len(ids)
 
     def _write(self, connection: Connection, sums: _Sums) -> None:
         self._values.run(connection, [(*key, *row) for key, row in sorted(sums.values.items())])
         for name, writer in self._writers:
             writer.run(connection, [(*key, *row) for key, row in sorted(sums.rows[name].items())])
-
-
-async def count_if_possible(waiting: Callable[[], Awaitable[bool]], count: Callable[[], Awaitable[int]]) -> None:
-    """Count until nothing waits. Where nothing can be written (a full disk, a lock that stays), readings show what is
-    counted so far: they go on.
-    """
-    try:
-        while await waiting():
-            await count()
-    except DatabaseDamagedError:
-        raise
-    except StorageUnavailableError:
-        return
-
-
-async def read_counted(
-    database: Database,
-    waiting: Select[Any],
-    catch_up: Callable[[], Awaitable[None]],
-    work: Callable[[Connection], T],
-) -> T:
-    """Run ``work`` on what is counted: at once where no entry waits, which one state of the database says with it."""
-
-    def unless_waiting(connection: Connection) -> tuple[T] | None:
-        return None if connection.execute(waiting).scalar() else (work(connection),)
-
-    found = await database.read(unless_waiting, report=True)
-    if found is None:
-        await catch_up()
-        return await database.read(work, report=True)
-    return found[0]
 
 
 class _Sums:

@@ -16,14 +16,22 @@ DONE: Final = b"[DONE]"
 MAX_TOKENS: Final = 1_000_000_000
 
 
-class ChatDialect:
+class OwnForm:
+    """An endpoint that is spoken to as the client speaks: everything of a request is carried."""
+
+    def uncarried(self, _body: Mapping[str, object]) -> str | None:
+        """Never anything."""
+        return None
+
+    def write(self, call: UpstreamCall, *, stream: bool) -> bytes:
+        """The client's body with the arm's model and parameters."""
+        return written(with_params(call), call)
+
+
+class ChatDialect(OwnForm):
     """``POST /chat/completions`` of an endpoint that speaks OpenAI's form."""
 
     path = "/chat/completions"
-
-    def uncarried(self, _body: Mapping[str, object]) -> str | None:
-        """Everything is carried."""
-        return None
 
     def write(self, call: UpstreamCall, *, stream: bool) -> bytes:
         """The client's body with the arm's model and parameters; a stream is asked for its usage, too."""

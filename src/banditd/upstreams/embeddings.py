@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from banditd.core.errors import InvariantError
 from banditd.ports.upstreams import UpstreamCall
-from banditd.upstreams.chat import parse, text_or_none, usage_of, with_params, written
+from banditd.upstreams.chat import OwnForm, parse, text_or_none, usage_of
 from banditd.upstreams.dialect import Answer, ErrorEventError, MalformedEventError, StreamReader
 
 
-class EmbeddingsDialect:
+class EmbeddingsDialect(OwnForm):
     """``POST /embeddings`` of an endpoint that speaks OpenAI's form."""
 
     path = "/embeddings"
-
-    def uncarried(self, _body: Mapping[str, object]) -> str | None:
-        """Everything is carried."""
-        return None
-
-    def write(self, call: UpstreamCall, *, stream: bool) -> bytes:
-        """The client's body with the arm's model and parameters."""
-        return written(with_params(call), call)
 
     def reader(self, _call: UpstreamCall) -> StreamReader:
         """Never asked for."""

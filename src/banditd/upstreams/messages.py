@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from banditd.ports.upstreams import StreamEvent, TokenUsage, UpstreamCall
 from banditd.upstreams.alike import Alike
-from banditd.upstreams.chat import count_or_none, parse, size_of, text_or_none, with_params, written
+from banditd.upstreams.chat import OwnForm, count_or_none, parse, size_of, text_or_none
 from banditd.upstreams.dialect import Answer, ErrorEventError, MalformedEventError
 from banditd.upstreams.sse import Frame
 
@@ -22,18 +22,10 @@ _DELTA: Final = b"content_block_delta"
 _NO_CONTENT: Final = frozenset({"type", "id", "tool_use_id", "signature"})
 
 
-class MessagesDialect:
+class MessagesDialect(OwnForm):
     """``POST /messages`` of an endpoint that speaks Anthropic's form."""
 
     path = "/messages"
-
-    def uncarried(self, _body: Mapping[str, object]) -> str | None:
-        """Everything is carried."""
-        return None
-
-    def write(self, call: UpstreamCall, *, stream: bool) -> bytes:
-        """The client's body with the arm's model and parameters."""
-        return written(with_params(call), call)
 
     def reader(self, _call: UpstreamCall) -> MessagesReader:
         """A new reader for one stream."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from banditd.ports.upstreams import StreamEvent, TokenUsage, UpstreamCall
-from banditd.upstreams.chat import DONE, count_or_none, parse, size_of, text_or_none, with_params, written
+from banditd.upstreams.chat import DONE, OwnForm, count_or_none, parse, size_of, text_or_none
 from banditd.upstreams.dialect import Answer, ErrorEventError, MalformedEventError
 from banditd.upstreams.sse import Frame
 
@@ -15,18 +15,10 @@ _NO_CONTENT: Final = frozenset({"type", "id", "call_id", "status", "role", "anno
 _REPEATED: Final = (".done", ".added", ".in_progress", ".created", ".queued", ".searching", ".interpreting")
 
 
-class ResponsesDialect:
+class ResponsesDialect(OwnForm):
     """``POST /responses`` of an endpoint that speaks OpenAI's form."""
 
     path = "/responses"
-
-    def uncarried(self, _body: Mapping[str, object]) -> str | None:
-        """Everything is carried."""
-        return None
-
-    def write(self, call: UpstreamCall, *, stream: bool) -> bytes:
-        """The client's body with the arm's model and parameters."""
-        return written(with_params(call), call)
 
     def reader(self, _call: UpstreamCall) -> ResponsesReader:
         """A new reader for one stream."""

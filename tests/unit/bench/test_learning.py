@@ -30,9 +30,10 @@ from bench.learning.summary import interval, summarise
 from tests.one_query import predict
 
 from banditd.bandit.policies.base import PolicySettings
-from banditd.replay import ReplayOptions, Row, Served, run
 from banditd.replay.dataset import ReplayData
-from banditd.replay.decider import Decider, InProcessDecider
+from banditd.replay.decider import Decider, InProcessDecider, Row, Served
+from banditd.replay.engine import run
+from banditd.replay.options import ReplayOptions
 
 
 def _result(value: float, *, fixed: float = 0.5) -> dict[str, object]:

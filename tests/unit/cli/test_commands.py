@@ -312,7 +312,7 @@ def test_a_plot_that_cannot_be_drawn_is_refused_before_the_replay(
 ) -> None:
     monkeypatch.setattr("banditd.replay.plot.find_spec", lambda _: None)
     played: list[object] = []
-    monkeypatch.setattr("banditd.replay.run", lambda *given: played.append(given))
+    monkeypatch.setattr("banditd.replay.engine.run", lambda *given: played.append(given))
     result = invoke("replay", str(tmp_path), "--plot", str(tmp_path / "c.png"))
     assert result.exit_code != 0
     assert "banditd[tools]" in f"{result.output}{result.exception}"

@@ -15,14 +15,16 @@ from banditd.cli import commands
 from banditd.core.errors import InvalidInputError
 from banditd.deciding.chains import guard
 from banditd.deciding.chains.learner import Move
-from banditd.replay import ReplayOptions, make_plan, report_table, run
 from banditd.replay.cascade import ChainDecider
 from banditd.replay.chain_references import FullInformation, chain_references, oracle_cascade, ranked
 from banditd.replay.chain_signals import ChainSignals
 from banditd.replay.contexts import build_contexts
 from banditd.replay.decider import InProcessDecider
-from banditd.replay.engine import play, play_seed
+from banditd.replay.engine import play, play_seed, run
 from banditd.replay.feedback import FeedbackSource
+from banditd.replay.options import ReplayOptions
+from banditd.replay.plan import make_plan
+from banditd.replay.table import report_table
 
 ROWS = 40
 

@@ -11,9 +11,14 @@ from tests.unit.replay.conftest import WriteFolder
 from banditd.bandit.policies.registry import POLICIES
 from banditd.core.errors import ConfigurationError, InvalidInputError, InvariantError
 from banditd.core.types import Price
-from banditd.replay import FeedbackSource, ReplayOptions, Row, Served, make_plan, report_table, run, run_with
+from banditd.replay.decider import Row, Served
+from banditd.replay.engine import run, run_with
+from banditd.replay.feedback import FeedbackSource
+from banditd.replay.options import ReplayOptions
+from banditd.replay.plan import make_plan
 from banditd.replay.plot import plot_curve
 from banditd.replay.prices import Tariff
+from banditd.replay.table import report_table
 
 KEYS = {
     "dataset", "pool", "arms", "policy", "objective", "rows", "seeds", "utility", "reward", "cost", "references",

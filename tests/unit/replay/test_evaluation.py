@@ -9,9 +9,9 @@ from tests.one_query import predict
 from banditd.bandit.policies.base import ArmPrior, PolicySettings
 from banditd.bandit.state import PolicyState
 from banditd.core.errors import InvalidInputError
-from banditd.replay import evaluation_prior
 from banditd.replay.contexts import build_contexts
 from banditd.replay.dataset import ReplayData, load_dataset
+from banditd.replay.evaluation import evaluation_prior
 
 PROMPTS = tuple(
     f"Write a Python function that sorts list number {i}." if i % 2 else f"Tell me a story about a fox and {i} geese."

@@ -8,8 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from banditd.replay import ReplayOptions, Row, Served, make_plan, off_policy_table, run, run_with
+from banditd.replay.decider import Row, Served
+from banditd.replay.engine import run, run_with
 from banditd.replay.off_policy import off_policy
+from banditd.replay.options import ReplayOptions
+from banditd.replay.plan import make_plan
+from banditd.replay.table import off_policy_table
 
 
 def policies(report) -> dict[str, dict]:  # type: ignore[no-untyped-def, type-arg]

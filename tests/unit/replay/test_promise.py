@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from banditd.core.errors import InvalidInputError
-from banditd.replay import ReplayOptions, make_plan, run
+from banditd.replay.engine import run
+from banditd.replay.options import ReplayOptions
+from banditd.replay.plan import make_plan
 from banditd.replay.promise import contextual, mixture, single
 
 

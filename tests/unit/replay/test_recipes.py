@@ -12,11 +12,14 @@ from tests.unit.replay.conftest import WriteFolder
 
 from banditd.cli import commands
 from banditd.core.errors import InvalidInputError
-from banditd.replay import ReplayOptions, make_plan, recipe_table, run
+from banditd.replay.engine import run
+from banditd.replay.options import ReplayOptions
 from banditd.replay.outcomes import LONGEST_CELL
+from banditd.replay.plan import make_plan
 from banditd.replay.recipe_arms import RecipePrices
 from banditd.replay.recipe_report import routed
 from banditd.replay.signals import AnswerKind
+from banditd.replay.table import recipe_table
 
 ROWS = 400
 DUO = "weak+small>large"

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from banditd.replay import ReplayOptions, run
+from banditd.replay.engine import run
+from banditd.replay.options import ReplayOptions
 
 DATA = Path(os.environ.get("BANDITD_DATA") or Path(__file__).resolve().parents[3].parent / "shared" / "data")
 

@@ -5,8 +5,7 @@ from collections import Counter
 
 import pytest
 
-from banditd.simulate.families import FAMILIES, SLOTS, draw
-from banditd.simulate.grammar import expand
+from banditd.simulate.families import FAMILIES, SLOTS, draw, expand
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from banditd.bandit.state import PolicyState
@@ -20,6 +20,7 @@ from banditd.ports import Clock
 from banditd.ports.anchors import AnchorStore
 from banditd.services.anchoring.book import AnchorBook
 from banditd.services.anchoring.freezing import Held, frozen_of, held_by
+from banditd.services.loop import Loop
 from banditd.services.policy import PolicyRuntime, runtime_of
 
 logger = logging.getLogger(__name__)
@@ -64,8 +65,7 @@ class AnchorKeeping:
         self._states: dict[str, AnchorState] = {}
         self._made: dict[str, object] = {}
         self._busy = asyncio.Lock()
-        self._stopped = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._loop = Loop(self.step, name="anchors", every_s=EVERY_S, log=(logger, "anchor"))
 
     def book(self, policy: str) -> AnchorBook:
         """How this replica follows the anchor of a policy."""
@@ -79,30 +79,12 @@ class AnchorKeeping:
     async def start(self) -> None:
         """Adopt what is stored, and begin; nothing where no policy has an anchor."""
         if any(book.share > 0.0 for book in self._books.values()):
-            await self._guarded(self.step)
-            self._task = asyncio.create_task(self._run(), name="anchors")
+            await self._loop.once()
+            self._loop.start()
 
     async def stop(self) -> None:
         """End after the present look."""
-        self._stopped.set()
-        if self._task is not None:
-            await self._task
-
-    async def _run(self) -> None:
-        while not self._stopped.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopped.wait(), EVERY_S)
-            if not self._stopped.is_set():
-                await self._guarded(self.step)
-
-    async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await work()
-        except BanditdError as error:
-            logger.warning("anchor.failed", extra={"error": error.message, "code": error.code})
-        except Exception:
-            # The loop must outlive a bug: the anchors stay as they are, and the log shows it.
-            logger.exception("anchor.crashed")
+        await self._loop.stop()
 
     async def step(self) -> None:
         """Follow what is stored; as the leader, take what is due."""

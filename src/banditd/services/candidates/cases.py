@@ -12,9 +12,8 @@ import numpy as np
 
 from banditd.bandit.snapshot import Snapshot
 from banditd.bandit.state import PolicyState
-from banditd.core.cases import ScoredCase
 from banditd.core.errors import InvalidInputError
-from banditd.core.evaluation import INCUMBENT, Finding, Phase, Question
+from banditd.core.evaluation import INCUMBENT, Finding, Phase, Question, ScoredCase
 from banditd.core.pace import Pace
 from banditd.core.types import FloatArray, Query
 from banditd.deciding.decide import Case, Situation, decide

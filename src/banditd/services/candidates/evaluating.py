@@ -13,9 +13,8 @@ from dataclasses import replace
 from time import perf_counter
 from typing import Final
 
-from banditd.core.cases import ScoredCase
 from banditd.core.errors import BanditdError, ConflictError, InvalidInputError, NotFoundError
-from banditd.core.evaluation import INCUMBENT, Evaluation, Finding, IntervalKind, Method, Question
+from banditd.core.evaluation import INCUMBENT, Evaluation, Finding, IntervalKind, Method, Question, ScoredCase
 from banditd.core.ids import new_id
 from banditd.deciding.promise_window import WINDOW
 from banditd.ports import Clock, LearningStore, RecentOutcomes

@@ -25,8 +25,8 @@ from banditd.core.pace import Pace
 from banditd.core.rewards import Contribution
 from banditd.core.shadow import TAG, Shadow, Shadowed, ShadowRow
 from banditd.ports import Clock, FoldItem, RecentOutcomes
+from banditd.ports.candidates import ShadowStore
 from banditd.ports.evaluations import EvaluationLog, LoggedDecision
-from banditd.ports.shadows import ShadowStore
 from banditd.services.candidates.applying import Applied, apply_candidate
 from banditd.services.candidates.course import promises_otherwise
 from banditd.services.candidates.decided_again import DecidedAgain

@@ -10,8 +10,8 @@ from banditd.core.evaluation import Finding, Question
 from banditd.core.ids import new_id
 from banditd.core.shadow import MOST_SHADOWS, Shadow
 from banditd.ports import Clock
+from banditd.ports.candidates import ShadowStore
 from banditd.ports.evaluations import Coverage, EvaluationLog
-from banditd.ports.shadows import ShadowStore
 from banditd.services.candidates.applying import Applied
 from banditd.services.candidates.course import promises_otherwise
 from banditd.services.candidates.replayable import not_to_be_replayed

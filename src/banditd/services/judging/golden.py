@@ -20,7 +20,7 @@ from banditd.core.errors import BanditdError
 from banditd.core.golden import MAX_ATTEMPTS, GoldenCase, GoldenPrompt, GoldenRule
 from banditd.core.judging import JudgeCost, JudgeRule
 from banditd.core.types import DAY_US, MICROSECONDS_PER_SECOND, Arm
-from banditd.obs.drift import DriftMetrics
+from banditd.obs.proving import DriftMetrics
 from banditd.ports import Clock, LeaseStore
 from banditd.ports.golden import GoldenStore
 from banditd.ports.upstreams import TokenUsage, UpstreamCall, UpstreamError, UpstreamReply

@@ -7,16 +7,15 @@ many times as long as it has worked, so that deciding hardly notices it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Final
 
-from banditd.core.errors import BanditdError
 from banditd.deciding.promise_window import WINDOW
 from banditd.ports import RatedOutcome, RecentOutcomes
+from banditd.services.loop import Loop
 from banditd.services.policy import PolicyRuntime
 from banditd.services.promising.book import PromiseBook
 from banditd.services.promising.candidate import CandidatePromise
@@ -27,8 +26,7 @@ OUTCOMES_USED: Final = 5000
 RATED_USED: Final = 500  # newest rated decisions that say which share is rated ...
 RAREST: Final = 20  # ... and among so many times as many they are looked for
 EVERY_S: Final = 1.0
-RESTS: Final = 5.0  # times as long as it worked; with 20 evaluations no longer find again what was decided ...
-LONGEST_REST_S: Final = 0.5  # ... and no longer: a busy machine must not make the terms old
+RESTS: Final = 5.0  # times as long as it worked; with 20 evaluations no longer find again what was decided
 
 
 def _nobody() -> None:
@@ -52,9 +50,7 @@ class PromiseService:
         self._switching = switching
         self.observed: Callable[[], None] = _nobody  # called now and then, for gauges
         self.candidates: Mapping[str, CandidatePromise] = {}  # of releases, by policy
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self._stopped = asyncio.Event()
+        self._loop = Loop(self._turn, name="promises", every_s=EVERY_S, log=(logger, "promise"), rests=RESTS)
         self._next_look = 0.0
         self._judged_at: dict[str, tuple[int, int]] = {}
         self._news: dict[str, int] = {}
@@ -67,57 +63,36 @@ class PromiseService:
             differing = {"policy": name, "switches": differences(self._runtimes[name])}
             if differing["switches"]:
                 logger.warning("policy.switches_differ_from_configuration", extra=differing)
-            book.wake = self._wake.set
+            book.wake = self._loop.wake
             self._runtimes[name].published = partial(self._published, name)
             if not book.idle:
                 await self._restore(name, book)
         for candidate in self.candidates.values():
-            candidate.wake = self._wake.set
+            candidate.wake = self._loop.wake
         await self.step()
-        self._task = asyncio.create_task(self._run(), name="promises")
+        self._loop.start()
 
     async def stop(self) -> None:
         """End after the present step."""
-        self._stopped.set()
-        self._wake.set()
-        if self._task is not None:
-            await self._task
+        await self._loop.stop()
 
     async def _restore(self, name: str, book: PromiseBook) -> None:
         runtime = self._runtimes[name]
         book.baseline(runtime.view)
         book.restore(runtime.view, await self._recent.promised(name, runtime.builder.schema.hash, WINDOW))
 
-    async def _run(self) -> None:
-        while not self._stopped.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), EVERY_S)
-            self._wake.clear()
-            if self._stopped.is_set():
-                return
-            started = perf_counter()
-            try:
-                if started >= self._next_look:
-                    self._next_look = started + EVERY_S
-                    await self._switching.refresh()
-                    self.observed()
-                await self.step()
-            except BanditdError as error:
-                logger.warning("promise.failed", extra={"error": error.message, "code": error.code})
-            except Exception:
-                # The loop must outlive a bug: the terms of before hold, and the log shows it.
-                logger.exception("promise.crashed")
-            await self._rest(perf_counter() - started)
-
-    async def _rest(self, worked_s: float) -> None:
-        """Leave the process to others; ``stop`` ends it."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopped.wait(), min(RESTS * worked_s, LONGEST_REST_S))
+    async def _turn(self) -> None:
+        now = perf_counter()
+        if now >= self._next_look:
+            self._next_look = now + EVERY_S
+            await self._switching.refresh()
+            self.observed()
+        await self.step()
 
     def _published(self, name: str) -> None:
         candidate = self.candidates.get(name)
         if not self._books[name].idle or (candidate is not None and not candidate.idle):
-            self._wake.set()
+            self._loop.wake()
 
     async def step(self) -> None:
         """Judge and solve what there is news for, now."""
@@ -182,9 +157,7 @@ class PromiseService:
         for keeper in list(book.keepers.values()):
             still = keeper.frozen()
             terms = await asyncio.to_thread(still.solve, view.snapshot.posterior)
-            if (
-                not book.solved
-            ):  # what exploring costs is reckoned at the price in force, and until now there was none
+            if not book.solved:  # what exploring costs is reckoned at the price in force: until now there was none
                 terms = await asyncio.to_thread(still.solve, view.snapshot.posterior)
             keeper.promise.terms = terms
             if book.view.snapshot.arms != view.snapshot.arms:

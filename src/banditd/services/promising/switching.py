@@ -13,7 +13,7 @@ from typing import Any, Final
 from banditd.core.errors import BanditdError, InvalidInputError
 from banditd.deciding.keeper import PromiseRule
 from banditd.ports import Clock, StoredSwitches, SwitchStore
-from banditd.services.policy import PolicyConfig, PolicyRuntime, PolicySwitches, runtime_of
+from banditd.services.policy import PolicyRuntime, PolicySwitches, runtime_of
 
 logger = logging.getLogger(__name__)
 PROMISE: Final = "promise"
@@ -178,6 +178,3 @@ def _flat(switches: PolicySwitches) -> dict[str, object]:
     if switches.promise is None:
         return found | {PROMISE: None}
     return found | {f"{PROMISE}.{name}": value for name, value in asdict(switches.promise).items()}
-
-
-__all__ = ["PolicyConfig", "Switching", "check_switches", "differences", "switched"]

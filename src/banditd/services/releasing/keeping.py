@@ -7,7 +7,6 @@ next look, within ``EVERY_S``.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -17,10 +16,11 @@ from typing import Final, Protocol
 from banditd.core.errors import BanditdError
 from banditd.core.types import DAY_US
 from banditd.deciding.release_course import Author, Release, Step, arm_disabled, finished, looked_at
-from banditd.obs.releases import ReleaseMetrics
+from banditd.obs.proving import ReleaseMetrics
 from banditd.ports import Clock, StoredSwitches
 from banditd.ports.releases import Promotion, ReleaseLook, ReleaseStore, StandingReleases
 from banditd.services.candidates.applying import apply_candidate
+from banditd.services.loop import Loop
 from banditd.services.policy import PolicyRuntime
 from banditd.services.promising.switching import Switching
 from banditd.services.releasing.book import ReleaseBook
@@ -72,8 +72,7 @@ class ReleaseKeeping:
         self._configured = {name: runtime.config for name, runtime in runtimes.items()}
         self._promoted: dict[str, tuple[str, ...]] = {}
         self._busy = asyncio.Lock()
-        self._stopped = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._loop = Loop(self.step, name="releases", every_s=EVERY_S, log=(logger, "release"))
 
     def open(self, policy: str) -> Release | None:
         """The release that this replica follows; None for none."""
@@ -99,27 +98,11 @@ class ReleaseKeeping:
     async def start(self) -> None:
         """Adopt what is stored, and begin."""
         await self.refresh()
-        self._task = asyncio.create_task(self._run(), name="releases")
+        self._loop.start()
 
     async def stop(self) -> None:
         """End after the present look."""
-        self._stopped.set()
-        if self._task is not None:
-            await self._task
-
-    async def _run(self) -> None:
-        while not self._stopped.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopped.wait(), EVERY_S)
-            if self._stopped.is_set():
-                return
-            try:
-                await self.step()
-            except BanditdError as error:
-                logger.warning("release.failed", extra={"error": error.message, "code": error.code})
-            except Exception:
-                # The loop must outlive a bug: the sides stay as they are, and the log shows it.
-                logger.exception("release.crashed")
+        await self._loop.stop()
 
     async def step(self) -> None:
         """Follow what is stored; as the leader, count and take the steps that are due."""

@@ -130,11 +130,11 @@ def _metric_words(release: Release, metric: Metric) -> str:
     if interval is None:
         return f"Nothing is known of its {metric.name} yet ({rated}{where})."
     low, high = interval
-    evidence = math.exp(min(test.log_evidence, 700.0))
     wanted = math.exp(needed(release.terms, metric.name))
     return (
         f"Where the two differ, its {metric.name} lies between {low:+.3f} and {high:+.3f} of the incumbent's; "
-        f"evidence that it is worse than tolerated: {evidence:,.2g} of {wanted:,.0f} ({rated}{where})."
+        f"evidence that it is worse than tolerated: {_evidence(test.log_evidence):,.2g} of {wanted:,.0f} "
+        f"({rated}{where})."
     )
 
 

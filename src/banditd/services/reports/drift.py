@@ -12,7 +12,7 @@ from banditd.core.anchor import FIRST_REWARDS, Anchor
 from banditd.core.drift import DriftRule
 from banditd.core.golden import GoldenRule, GoldenWatch
 from banditd.core.types import DAY_US
-from banditd.obs.drift import DriftMetrics
+from banditd.obs.proving import DriftMetrics
 from banditd.ope.drops import AnchorTest, GoldenTest
 from banditd.ope.level import LIMIT, Level, level_of
 from banditd.ports import Clock, ReportReader

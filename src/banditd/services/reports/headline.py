@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from banditd.ope.fixed import FixedArmSums
+from banditd.ope.fixed import FIXED_ARM_SUMS, FixedArmSums
 from banditd.ope.reference import ENOUGH_WORTH, TOLERANCE, Verdict, verdict_of
-from banditd.services.reports.savings import FIXED_ARM_SUMS, Reference, fixed_arm_sums
+from banditd.services.reports.savings import Reference, fixed_arm_sums
 from banditd.services.reports.summaries import Row, ratio
 from banditd.services.reports.verdicts import (
     Pace,

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from banditd.budget.frontier import fixed_mixture_at_cost
-from banditd.ope.fixed import FixedArmSums, MeanEstimate
+from banditd.ope.fixed import FIXED_ARM_COUNTS, FIXED_ARM_SUMS, FixedArmSums, MeanEstimate
 from banditd.services.reports.summaries import Row, ratio
 from banditd.services.reports.verdicts import (
     DEFAULT_PRECISION,
@@ -27,11 +27,6 @@ from banditd.services.reports.verdicts import (
 
 # Answers that an arm's knowledge must be worth before it may stand in the best mix: the best of noisy means flatters.
 MIXABLE: Final = 50.0
-FIXED_ARM_SUMS: Final = (
-    "supported_rewards", "unsupported_rewards", "drawn_rewards", "fixed_reward_sum", "fixed_gain_sum",
-    "inverse_probability_sum", "residual_power",
-)  # fmt: skip
-"""Columns that ``fixed_arm_sums`` reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +77,9 @@ def savings(
 
 
 def fixed_arm_sums(row: Row) -> FixedArmSums:
-    """The sums of one row."""
-
-    def value(name: str) -> float:
-        return float(row.get(name, 0.0))
-
-    return FixedArmSums(
-        rated=int(row.get("supported_rewards", 0)),
-        unsupported=int(row.get("unsupported_rewards", 0)),
-        drawn=int(row.get("drawn_rewards", 0)),
-        estimate=value("fixed_reward_sum"),
-        gain=value("fixed_gain_sum"),
-        inverse_probability=value("inverse_probability_sum"),
-        residual_power=value("residual_power"),
-    )
+    """The sums of one row, which has the columns ``FIXED_ARM_SUMS``."""
+    counts = [int(row.get(name, 0)) for name in FIXED_ARM_SUMS[:FIXED_ARM_COUNTS]]
+    return FixedArmSums(*counts, *(float(row.get(name, 0.0)) for name in FIXED_ARM_SUMS[FIXED_ARM_COUNTS:]))
 
 
 def _fixed(arm: str, row: Row, decisions: int, rated: int) -> _Fixed:

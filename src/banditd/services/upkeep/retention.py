@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from banditd.core.types import DAY_US
 from banditd.ports import Clock, Maintenance
+from banditd.ports.candidates import ShadowStore
 from banditd.ports.comparing import ComparisonStore
 from banditd.ports.judging import JudgingStore
 from banditd.ports.probing import ProbeStore
-from banditd.ports.shadows import ShadowStore
 from banditd.services.upkeep.batches import BATCH
 
 

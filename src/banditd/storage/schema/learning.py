@@ -64,17 +64,6 @@ FLOAT_SUMS: Final = (
     "tried_reward",
 )
 SUMS: Final = INTEGER_SUMS + FLOAT_SUMS
-FIXED_ARM_SUMS: Final = (
-    "supported_rewards",
-    "unsupported_rewards",
-    "drawn_rewards",
-    "fixed_reward_sum",
-    "fixed_gain_sum",
-    "inverse_probability_sum",
-    "residual_power",
-)
-"""``ope.fixed.FixedArmSums`` as columns, in the order of its fields."""
-FIXED_ARM_COUNTS: Final = 3  # of them are whole numbers
 # What older replicas raise and read; nothing of this release does. They go when no such replica can be left.
 _RETIRED_INTEGERS: Final = ("estimated_rewards",)
 _RETIRED_FLOATS: Final = (

@@ -1,4 +1,4 @@
-"""The log: decisions, activations, rewards, usage, sessions."""
+"""The log: decisions, activations, rewards, usage, sessions, and what of it is in an archive."""
 
 from __future__ import annotations
 
@@ -211,4 +211,19 @@ idempotency_key: Final = Table(
     time_column("created_at_us"),
     Index(None, "created_at_us"),
     sqlite_with_rowid=False,
+)
+
+
+# Decisions with after_id < id <= last_id, with all that hangs on them; the files are named after last_id and
+# archived_at_us.
+archived_part: Final = Table(
+    "archived_part",
+    metadata,
+    text_column("last_id", primary_key=True),
+    text_column("after_id"),
+    text_column("tables"),  # JSON: name of a table -> rows
+    Column("decisions", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    text_column("revision"),
+    time_column("archived_at_us"),
 )

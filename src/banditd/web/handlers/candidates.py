@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from banditd.core.cases import ScoredCase
 from banditd.core.errors import NotFoundError
+from banditd.core.evaluation import ScoredCase
 from banditd.services.candidates.evaluating import EvaluationService
 from banditd.services.candidates.service import CandidateService
 from banditd.web.api import Api

@@ -7,10 +7,9 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from banditd.ope.fixed import FixedArmSums, fixed_arm_terms
+from banditd.ope.fixed import FIXED_ARM_SUMS, FixedArmSums, fixed_arm_terms
 from banditd.services.reports.savings import Reference, fixed_arm_sums, savings
 from banditd.services.reports.verdicts import Pace, arm_in_words, settles, time_in_words
-from banditd.storage.schema import FIXED_ARM_SUMS
 
 COST = {"cheap": 0.001, "dear": 0.01}
 NOW_US = int(datetime(2026, 3, 5, 12, tzinfo=UTC).timestamp() * 1e6)  # a Thursday
