@@ -17,6 +17,7 @@ from banditd.bandit.state import PolicyState
 from banditd.core.errors import NotFoundError
 from banditd.core.pace import paced_map
 from banditd.core.types import MICROSECONDS_PER_SECOND, Arm
+from banditd.ope.fixed import FIXED_ARM_SUMS
 from banditd.ports import ArmStore, Clock, DecisionFilter, DecisionLog, LearningStore, ReportReader
 from banditd.services.learning.changes import changes_of
 from banditd.services.policy import PolicyRuntime
@@ -39,7 +40,7 @@ from banditd.services.reports.rows import (
     selection_entropy,
     step_row,
 )
-from banditd.services.reports.savings import FIXED_ARM_SUMS, Reference, savings
+from banditd.services.reports.savings import Reference, savings
 from banditd.services.reports.summaries import CONVERGENCE_SUMS, Row, add_up, convergence, histogram_percentile, ratio
 
 _WEEK_S: Final = 604_800
