@@ -25,13 +25,12 @@ from banditd.core.generations import shown_as
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ports.reading import Period
 from banditd.storage.arms import present_generations
-from banditd.storage.schema import decision, tag_value
+from banditd.storage.schema import decision
 
 Rows = list[Mapping[str, float | str]]
-_POLICY: Final[BindParameter[str]] = bindparam("policy")
 _NEWEST: Final = (
     select(decision.c.schema_hash)
-    .where(decision.c.policy == _POLICY)
+    .where(decision.c.policy == bindparam("policy"))
     .order_by(decision.c.decision_id.desc())
     .limit(1)
 )
@@ -64,10 +63,6 @@ class Scope:
             found.append(c.value.in_(bindparam("values", expanding=True)))
         if self.since:
             found.append(c.bucket_at_us > _time("after_us"))
-            if "tag" in self.equal and "value" not in self.equal and not self.named:
-                # With every value by name, the index leads to the period of each.
-                v = tag_value.c
-                found.append(c.value.in_(select(v.value).where(v.policy == _POLICY, v.tag == bindparam("tag"))))
         if self.since and self.longest_s:
             ends_us = c.bucket_at_us + cast(c.bucket_s, BigInteger) * MICROSECONDS_PER_SECOND
             # Of most buckets their beginning says enough, and where they end is not worked out.
