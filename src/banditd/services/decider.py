@@ -5,24 +5,19 @@ What is decided is ``deciding``'s; here it meets the counters of this process an
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress, repeat
 from operator import attrgetter
-from types import MappingProxyType
 from typing import Final
 
 import numpy as np
 
-from banditd.bandit.policies.exploration import apply_floors
 from banditd.core.errors import BanditdError
-from banditd.core.money import AccountKey
 from banditd.core.pace import Pace
-from banditd.core.types import Blend, Context, Decision, FloatArray, Query
+from banditd.core.types import Context, Decision, FloatArray, Query
 from banditd.deciding.account import Account
 from banditd.deciding.decide import Case, Decided, Situation, decide
-from banditd.deciding.money import decides_alike
 from banditd.deciding.release import Parted, decide_between
 from banditd.features.context import Described
 from banditd.obs.metrics import Metrics
@@ -30,6 +25,7 @@ from banditd.ports import Clock
 from banditd.services.books import PolicyBooks
 from banditd.services.columns import Columns, decisions_of, drawn_columns, query_columns
 from banditd.services.input_hash import InputRecord
+from banditd.services.money.charging import charged_columns, note_tried
 from banditd.services.policy import PolicyRuntime
 from banditd.services.promising.logged import promise_of
 from banditd.services.waves import next_wave
@@ -38,9 +34,6 @@ from banditd.services.waves import next_wave
 MOST_QUERIES: Final = 64
 MOST_CELLS: Final = 640
 
-_NO_BUDGETS: Final[Columns] = {
-    "charges": repeat(()), "mixture": repeat(None), "unaffordable_usd": repeat(MappingProxyType({})),
-}  # fmt: skip
 _runtime_of, _arms_of = attrgetter("runtime"), attrgetter("view.arms")
 _NO_PROMISE: Final[Columns] = dict.fromkeys(("keep", "baseline", "promise", "own_probability"), repeat(None))
 
@@ -124,7 +117,7 @@ class TurnDecider:
                 wave = self._next_wave(prepared, rest[:ahead], touched)
                 for rows in _by_policy(prepared, wave):
                     self._decide_batch([prepared[i] for i in rows], drawn, uniforms[rows], rows, made)
-                _note_tried(prepared, wave, made)
+                note_tried((prepared[i].accounts, i in made) for i in wave)
                 rest = [i for i in rest if i not in made]
                 if rest:
                     drawn.update({key: one.arm for key, one in _sessions(prepared, wave, made)})
@@ -228,7 +221,7 @@ class TurnDecider:
         taken: Sequence[Prepared],
         cases: Sequence[Case],
     ) -> Iterator[Decision | None]:
-        """The decisions of a batch, None of who is left out (``_charged``).
+        """The decisions of a batch, None of who is left out (``charged_columns``).
 
         Made column by column: a call for each column costs less than one for each decision.
 
@@ -236,8 +229,9 @@ class TurnDecider:
         """
         runtime, view, now_us = taken[0].runtime, situation.view, situation.now_us
         config, snapshot, queries = runtime.config, view.snapshot, [one.query for one in taken]
-        charged, kept = self._charged(situation, decided, cases)
-        drawn, durable = drawn_columns(situation, decided), [*map(_is_durable, queries, kept)]
+        charged, kept = charged_columns(self._books[runtime.name].budget, situation, decided, cases)
+        drawn = drawn_columns(situation, decided)
+        durable = [holds and not query.dry_run for holds, query in zip(kept, queries, strict=True)]
         self._books[runtime.name].guard.observe(view, decided, compress(range(len(taken)), durable))
         self._books[runtime.name].guard.drawn(view, compress(drawn["arm"], durable), now_us)
         inputs = [self.input_record.of(one.query.text, one.input_hash) for one in taken]
@@ -267,34 +261,6 @@ class TurnDecider:
         }
         return (one if holds else None for one, holds in zip(decisions_of(columns), kept, strict=True))
 
-    def _charged(
-        self, situation: Situation, decided: Decided, cases: Sequence[Case]
-    ) -> tuple[Columns, Sequence[bool]]:
-        """What the budgets hold of each decision, and log beside it; and which decisions hold.
-
-        One that the charges before it would have changed is left out, and all of its accounts that come behind it.
-        """
-        view = situation.view
-        book = self._books[cases[0].query.policy].budget
-        if not book.rules:
-            return _NO_BUDGETS, [True] * len(cases)
-        kept, charges, mixture, unaffordable_usd = [], [], [], []
-        spent: set[AccountKey] = set()
-        left_out: set[AccountKey] = set()
-        for row, case in enumerate(cases):
-            keys, admission = [account.key for account in case.accounts], decided.admissions[row]
-            holds = left_out.isdisjoint(keys) and (
-                spent.isdisjoint(keys) or decides_alike(case.accounts, admission.terms)
-            )
-            (spent if holds else left_out).update(keys)
-            durable = _is_durable(case.query, holds)
-            kept.append(holds)
-            charges.append(book.charge(view, case, decided, row, situation.now_us) if durable else ())
-            mixture.append(self._mixture(situation, decided, row, case) if holds else None)
-            cost_usd = decided.priced.cost_usd[row]
-            unaffordable_usd.append({view.snapshot.arms[i]: float(cost_usd[i]) for i in admission.excluded})
-        return {"charges": charges, "mixture": mixture, "unaffordable_usd": unaffordable_usd}, kept
-
     def _promised(
         self, situation: Situation, decided: Decided, cases: Sequence[Case], durable: Sequence[bool]
     ) -> Columns:
@@ -319,16 +285,6 @@ class TurnDecider:
         names = situation.view.snapshot.arms
         return [None if one is None else one.facts(decided.draw.arms[i], names) for i, one in enumerate(parted)]
 
-    def _mixture(self, situation: Situation, decided: Decided, row: int, case: Case) -> Blend | None:
-        """The fixed-arm mixture to be logged beside the policy's own vector, with the minimum shares of both."""
-        if not case.accounts or decided.draw.reason[row] != "policy":
-            return None
-        view, listed = situation.view, decided.draw.arms[row]
-        arms = listed.nonzero()[0]
-        book = self._books[case.query.policy].budget
-        fixed = book.mixture(case.accounts, view.snapshot.arms, arms, decided.priced.cost_usd[row, arms])
-        return None if fixed is None else Blend(1.0, apply_floors(fixed[None, :], view.min_share[None, arms])[0])
-
 
 def turn_size(runtimes: Iterable[PolicyRuntime]) -> int:
     """How many queries of these may be decided before others have the event loop: fewer where there are many arms."""
@@ -347,20 +303,6 @@ def _touched(one: Prepared) -> Sequence[Hashable]:
     """What the decision of a query changes for others, beside its accounts: its session."""
     session_key = one.query.session_key
     return () if session_key is None else ((one.runtime.name, session_key),)
-
-
-def _note_tried(prepared: Sequence[Prepared], wave: Sequence[int], made: Mapping[int, object]) -> None:
-    """Tell accounts how many of their queries were decided at once, and how many of these hold."""
-    accounts = {account.key: account for i in wave for account in prepared[i].accounts}
-    if accounts:
-        tried = Counter(account.key for i in wave for account in prepared[i].accounts)
-        alike = Counter(account.key for i in wave if i in made for account in prepared[i].accounts)
-        for key, account in accounts.items():
-            account.tried(tried[key], alike[key])
-
-
-def _is_durable(query: Query, decided: bool) -> bool:
-    return decided and not query.dry_run
 
 
 def _sessions(
