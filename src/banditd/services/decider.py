@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress, repeat
-from operator import attrgetter
+from operator import attrgetter, not_
 from typing import Final
 
 import numpy as np
@@ -117,7 +117,7 @@ class TurnDecider:
                 wave = self._next_wave(prepared, rest[:ahead], touched)
                 for rows in _by_policy(prepared, wave):
                     self._decide_batch([prepared[i] for i in rows], drawn, uniforms[rows], rows, made)
-                note_tried((prepared[i].accounts, i in made) for i in wave)
+                note_tried([(prepared[i].accounts, i in made) for i in wave if prepared[i].accounts])
                 rest = [i for i in rest if i not in made]
                 if rest:
                     drawn.update({key: one.arm for key, one in _sessions(prepared, wave, made)})
@@ -141,9 +141,10 @@ class TurnDecider:
             policy = prepared[i].runtime.name
             return [*touched[i], policy] if policy in counting else touched[i]
 
-        accounts = {i: [account.key for account in prepared[i].accounts] for i in rest}
-        at_once: dict[Hashable, int] = {one.key: one.at_once for i in rest for one in prepared[i].accounts}
-        return next_wave(rest, touches if counting else touched.__getitem__, accounts.__getitem__, at_once)
+        charged = [i for i in rest if prepared[i].accounts]
+        accounts = {i: [account.key for account in prepared[i].accounts] for i in charged}
+        at_once: dict[Hashable, int] = {one.key: one.at_once for i in charged for one in prepared[i].accounts}
+        return next_wave(rest, touches if counting else touched.__getitem__, accounts, at_once)
 
     def undo(self, decisions: Iterable[Decision]) -> None:
         """Undo what a draw has reserved: these were not committed, so they cost nothing and use up no share."""
@@ -177,13 +178,11 @@ class TurnDecider:
         rows = decided.rows.tolist()
         if rows:
             taken, theirs = [prepared[i] for i in rows], [cases[i] for i in rows]
-            decisions = self._decisions(situation, decided, parted, taken, theirs)
-            for i, one, admission in zip(rows, decisions, decided.admissions, strict=True):
-                if one is not None:
-                    made[at[i]] = one
-                else:
-                    for stop in admission.stopped:
-                        stopped.remove(stop)
+            decisions, kept = self._decisions(situation, decided, parted, taken, theirs)
+            made.update(compress(zip([at[i] for i in rows], decisions, strict=True), kept))
+            for admission in compress(decided.admissions, map(not_, kept)):
+                for stop in admission.stopped:
+                    stopped.remove(stop)
         for budget, done in stopped:
             self._metrics.count(self._metrics.budget_stops, runtime.name, budget, done)
 
@@ -220,8 +219,8 @@ class TurnDecider:
         parted: Sequence[Parted | None],
         taken: Sequence[Prepared],
         cases: Sequence[Case],
-    ) -> Iterator[Decision | None]:
-        """The decisions of a batch, None of who is left out (``charged_columns``).
+    ) -> tuple[Iterator[Decision], Sequence[bool]]:
+        """The decisions of a batch, and which of them hold (``charged_columns``).
 
         Made column by column: a call for each column costs less than one for each decision.
 
@@ -259,7 +258,7 @@ class TurnDecider:
             "input_hash": [found for found, _ in inputs],
             "input_text": [text for _, text in inputs],
         }
-        return (one if holds else None for one, holds in zip(decisions_of(columns), kept, strict=True))
+        return decisions_of(columns), kept
 
     def _promised(
         self, situation: Situation, decided: Decided, cases: Sequence[Case], durable: Sequence[bool]

@@ -14,7 +14,7 @@ MOST_CHARGED: Final = 16
 def next_wave(
     rest: Iterable[int],
     touched: Callable[[int], Sequence[Hashable]],
-    accounts: Callable[[int], Sequence[Hashable]],
+    accounts: Mapping[int, Sequence[Hashable]],
     at_once: Mapping[Hashable, int],
 ) -> list[int]:
     """Those of ``rest`` to be decided next: none comes before one whose decision changes what it touches.
@@ -27,7 +27,7 @@ def next_wave(
     charged: set[Hashable] = set()
     n_charged, left = 0, dict(at_once)
     for i in rest:
-        keys, mine = touched(i), accounts(i)
+        keys, mine = touched(i), accounts.get(i, ())
         if not (keys or mine):
             wave.append(i)
             continue

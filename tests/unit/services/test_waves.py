@@ -12,7 +12,7 @@ def waves_of(touched: list[list[int]], accounts: list[list[int]], at_once: int =
     rest, found = list(range(len(touched))), []
     while rest:
         limits = {key: at_once for keys in accounts for key in keys}
-        found.append(next_wave(rest, touched.__getitem__, accounts.__getitem__, limits))
+        found.append(next_wave(rest, touched.__getitem__, dict(enumerate(accounts)), limits))
         assert found[-1], "nobody is decided: it would never end"
         rest = [i for i in rest if i not in found[-1]]
     return found
