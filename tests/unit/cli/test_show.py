@@ -82,7 +82,7 @@ def test_a_document_shows_scalars_and_lists_of_objects(capsys: pytest.CaptureFix
 def _stats() -> dict:
     arm = {
         "arm": "m", "decisions": 2, "share": 1.0, "explored": 0, "mean_reward": None, "interval": None,
-        "spend_usd": 0.0, "fixed": {"would_have_cost_usd": None}, "mean_latency_ms": None,
+        "spend_usd": 0.0, "fixed": {"would_have_cost_usd": None, "on_decisions": 0}, "mean_latency_ms": None,
     }  # fmt: skip
     return {
         "policy": "default", "window_s": None, "decisions": 2, "rewards": 0, "mean_reward": None, "interval": None,

@@ -307,7 +307,9 @@ class ReportService:
         if policy not in self._runtimes:
             return Reference(None)
         arm, share, promise = self._promises.reference(policy)
-        return Reference(arm) if promise is None else Reference(arm, share, promise.precision, promise.keep)
+        if promise is not None and arm is not None:
+            return Reference(arm, share, promise.precision, promise.keep)
+        return Reference(arm) if arm is not None else Reference(None, missing=self._promises.missing(policy))
 
     async def _coverage(self, policy: str, rewards: int, decisions: int) -> dict[str, object]:
         """How many decisions were rewarded in the period, and how late (delays: over the policy's life)."""
