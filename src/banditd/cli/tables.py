@@ -12,7 +12,7 @@ from banditd.cli.show import print_table
 TYPICAL_WORDS = 4
 _PROMISE_STATES = {
     "learning": "too little is known yet",
-    "keeping": "kept at the least cost",
+    "keeping": "at the least cost that is expected to keep it",
     "no_rewards": "no rewards come, so nothing is known",
     "nothing_to_save": "nothing cheaper is good enough",
     "broken": "quality fell below it",

@@ -192,7 +192,7 @@ def test_a_sign_stands_before_the_dollars_and_never_before_nothing() -> None:
         ({"side": "baseline", "rollout": 0.05}, "on the baseline side of a rollout of 5 %"),
         (
             {"keep": 0.9, "state": "keeping", "side": "shadow", "rollout": 0.0},
-            "keep 90 % of dear's quality: keeping, kept at the least cost; in shadow mode",
+            "keep 90 % of dear's quality: keeping, at the least cost that is expected to keep it; in shadow mode",
         ),
     ],
 )
