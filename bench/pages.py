@@ -20,7 +20,9 @@ from bench.table import Row
 from bench.year import write_year
 
 TIMES: Final = 21
-SETTLE_S: Final = 6.0  # what a start does once, jobs among it, is no page
+QUIET: Final = 0.1  # of a core, over so many seconds: what a start does once, jobs among it, is no page
+QUIET_S: Final = 2
+LONGEST_START_S: Final = 60
 PAGE_MS: Final = 300.0
 CONNECTIONS: Final = 6  # a browser's, of HTTP/1.1
 _FRAME: Final = ("/v1/policies", "/v1/arms", "/v1/promise")
@@ -101,11 +103,20 @@ def _measure_on(url: str, folder: Path, section: str, progress: Callable[[str], 
     process = start_daemon(database=url, config=config, log=folder / "pages.log")
     try:
         server = Server(wait_until_serving(process), process.pid)
-        time.sleep(SETTLE_S)
+        _wait_until_quiet(server)
         progress("asking for the pages")
         return asyncio.run(ask_for_pages(server, section))
     finally:
         stop_daemon(process)
+
+
+def _wait_until_quiet(server: Server) -> None:
+    for _ in range(0, LONGEST_START_S, QUIET_S):
+        before_s = server.cpu_s()
+        time.sleep(QUIET_S)
+        if server.cpu_s() - before_s < QUIET * QUIET_S:
+            return
+    raise TimeoutError(f"the daemon is at work {LONGEST_START_S} s after its start")
 
 
 async def ask_for_pages(server: Server, section: str) -> list[Row]:

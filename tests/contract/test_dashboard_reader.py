@@ -62,6 +62,7 @@ async def test_calls_are_counted_as_their_reports_told_them(storage, make):
         served = "dear" if attempts[-1].arm == "dear" and attempts[-1].error is None else None
         reports.append(UsageReport(decision_id=made.decision_id, served_arm=served, attempts=attempts))
         await storage.rewards.report_usage(reports[-1], lambda _arm, _report: None)
+    reports.sort(key=lambda one: one.decision_id)  # the first one's is later where this process has made later ones
     for limit in (7, 20, 100):
         read = reports[-limit:]
         recent = await storage.dashboard.recent_calls("default", make.now_us - 1000, limit)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import select
 from tests.contract.conftest import HOUR_US, NOW_US, make_fold
 
 from banditd.core.rewards import UsageReport
@@ -14,6 +15,7 @@ from banditd.ports import EstimateDelta
 from banditd.services.reports.headline import BASELINE_SUMS, HEADLINE_SUMS
 from banditd.services.reports.verdicts import PACE_SUMS
 from banditd.storage import Storage
+from banditd.storage.schema import SUMS, rollup, tag_rollup
 
 DAY_US = 24 * HOUR_US
 TODAY_US = NOW_US - NOW_US % DAY_US
@@ -146,3 +148,62 @@ async def test_the_arm_is_its_present_generation(storage, make) -> None:
     await storage.decisions.append([make.decision(make.now_us + 9, generations={"cheap": 2})])
     [(everything, mine)] = await storage.reports.against("default", "cheap", [(None, None)], OF_ALL, BASELINE_SUMS)
     assert (everything["decisions"], mine["fixed_decisions"]) == (2, 1)
+
+
+async def test_a_period_is_all_buckets_that_reach_into_it_for_every_reading(storage, make) -> None:
+    """By a plain look through the whole tables: ends inside buckets, of all sizes, whoever asks."""
+    rng = np.random.default_rng(3)
+    await write_log(storage, make, rng, 0, 120)
+    await storage.maintenance.compact_rollups(END_US)
+    await write_log(storage, make, rng, 1, 40)
+    await storage.reports.against("default", None, [(None, None)], OF_ALL, ())  # adds up what waits, as the next does
+    await storage.tags.against("default", "team", None, None, (None, None), OF_ALL, ())
+    stored = {
+        table: await storage.database.read(
+            lambda connection, table=table: [dict(row) for row in connection.execute(select(table)).mappings()]
+        )
+        for table in (rollup, tag_rollup)
+    }
+    for _ in range(25):
+        since_us, until_us = sorted(int(END_US - at) for at in rng.integers(62 * DAY_US, size=2))
+        period = (since_us, None) if rng.random() < 0.3 else (since_us, until_us)
+        reached = {
+            table: [
+                row
+                for row in rows
+                if row["bucket_at_us"] + row["bucket_s"] * 1_000_000 > since_us
+                and (period[1] is None or row["bucket_at_us"] < period[1])
+            ]
+            for table, rows in stored.items()
+        }
+        arm = str(rng.choice(ARMS))
+        names = OF_ALL if rng.random() < 0.5 else HEADLINE_SUMS
+        [sides] = await storage.reports.against("default", arm, [period], names, BASELINE_SUMS)
+        equal(sides, added(reached[rollup], arm, names))
+        rows = await storage.reports.arm_totals("default", *period)
+        for row in rows:
+            equal((row, {}), added([one for one in reached[rollup] if one["arm"] == row["arm"]], arm, SUMS))
+        values = await storage.tags.against("default", "team", None, arm, period, names, BASELINE_SUMS)
+        for value, found in values.items():
+            mine = [one for one in reached[tag_rollup] if (one["tag"], one["value"]) == ("team", value)]
+            equal(found, added(mine, arm, names))
+        there = {one["value"] for one in reached[tag_rollup] if one["tag"] == "team" and one["decisions"]}
+        assert there <= values.keys()
+
+
+def added(rows: list[dict[str, Any]], arm: str, names: Any) -> Any:
+    """Both sides, by hand; without any row a side has nothing."""
+    mine = [row for row in rows if row["arm"] == arm]
+    everything = {name: sum(row[name] for row in rows) for name in names}
+    return everything, {name: sum(row[name] for row in mine) for name in BASELINE_SUMS}
+
+
+def equal(found: Any, wanted: Any) -> None:
+    """Whole numbers the same; others but for the order in which they were added up."""
+    for side, known in zip(found, wanted, strict=True):
+        for name, value in side.items() if side else ():
+            if name in known:
+                exact = isinstance(value, int)
+                assert value == (known[name] if exact else pytest.approx(known[name], rel=1e-12, abs=1e-15)), name
+        if not side:
+            assert not any(known.get(name) for name in HEADLINE_SUMS if name in known)

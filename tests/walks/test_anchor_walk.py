@@ -220,7 +220,7 @@ async def test_the_first_anchor_is_taken_once_there_is_something_to_hold_on_to(
             await anchors(daemon).renew("nobody", key_name=None, reason=None)
     async with open_daemon(**LARGE) as daemon:
         assert await own(daemon) is None
-        assert anchors(daemon)._task is None
+        assert anchors(daemon)._loop._task is None
 
 
 async def test_while_a_rollout_or_a_shadow_is_on_the_anchor_stands_still(open_daemon: OpenDaemon) -> None:

@@ -147,7 +147,7 @@ async def test_a_settlement_that_the_database_does_not_take_is_tried_again(
 ) -> None:
     from banditd.core.errors import StorageUnavailableError
 
-    monkeypatch.setattr("banditd.services.gateway.gateway.SETTLE_AGAIN_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("banditd.services.patience.AGAIN_S", (0.0, 0.0, 0.0))
     async with open_daemon(upstreams=UPSTREAMS, arms=ARMS[1:]) as daemon:
         gateway = gateway_of(daemon)
         report, tries = gateway._report, []

@@ -97,19 +97,17 @@ class LogLinear:
     ----------
     n_features : of a context; column 0 is the bias (always 1).
     n_arms : K; one without amounts is predicted by what all share.
-    level_variance : float64 (K,) variance of each arm's own level, or None for ``OWN_LEVEL``. Larger where what is
-        assumed is a mere guess.
     """
 
-    def __init__(self, n_features: int, n_arms: int, *, level_variance: FloatArray | None = None) -> None:
+    def __init__(self, n_features: int, n_arms: int) -> None:
         if n_features < 1 or n_arms < 0:
             raise ConfigurationError("A log-linear model needs a bias column and a number of arms.")
         self.n_features = n_features
         self.sums = [LogSums.empty(n_features) for _ in range(n_arms)]
-        levels = np.full(n_arms, OWN_LEVEL) if level_variance is None else np.asarray(level_variance, dtype=float)
-        self._level = levels.tolist()
         self._shared_precision = np.full(n_features, 1.0 / SHARED_VARIANCE)
         self._shared_precision[0] = 1.0 / SHARED_LEVEL
+        self._own_precision = np.full(n_features, 1.0 / OWN_VARIANCE)
+        self._own_precision[0] = 1.0 / OWN_LEVEL
         self._theta = np.zeros((n_arms, n_features))
         self._noise = np.full(n_arms, NOISE)
         self._fitted_at = 0.0
@@ -234,27 +232,22 @@ class LogLinear:
 
         Given beta, theta_a = A_a^-1 (b_a / s2_a + P_a beta) with A_a = G_a / s2_a + P_a and P_a = V1^-1.
         """
-        own = [self._own_precision(level) for level in self._level]
+        own = np.diag(self._own_precision)
         joint, right = np.diag(self._shared_precision), np.zeros(self.n_features)
         factors = []
-        for sums, precision, noise in zip(self.sums, own, self._noise, strict=True):
-            factor = cho_factor(sums.gram / noise + np.diag(precision), lower=True)
-            explained = cho_solve(factor, np.diag(precision))  # A^-1 P
-            joint += np.diag(precision) - precision[:, None] * explained
+        for sums, noise in zip(self.sums, self._noise, strict=True):
+            factor = cho_factor(sums.gram / noise + own, lower=True)
+            explained = cho_solve(factor, own)  # A^-1 P
+            joint += own - self._own_precision[:, None] * explained
             right += explained.T @ (sums.xy / noise)
             factors.append(factor)
-        shared = np.linalg.solve(joint, right)
+        shared = self._own_precision * np.linalg.solve(joint, right)
         return np.stack(
             [
-                cho_solve(factor, sums.xy / noise + precision * shared)
-                for factor, sums, precision, noise in zip(factors, self.sums, own, self._noise, strict=True)
+                cho_solve(factor, sums.xy / noise + shared)
+                for factor, sums, noise in zip(factors, self.sums, self._noise, strict=True)
             ]
         )
-
-    def _own_precision(self, level: float) -> FloatArray:
-        precision = np.full(self.n_features, 1.0 / OWN_VARIANCE)
-        precision[0] = 1.0 / level
-        return precision
 
     def _typical(self, arm: int, x: FloatArray) -> float:
         """Prediction over what is assumed, without r_a."""

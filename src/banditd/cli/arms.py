@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
 import click
 
-from banditd.cli.options import daemon_options, json_option, pair_of, policy_option, with_daemon
+from banditd.cli.options import daemon_options, json_option, json_or_text, pair_of, policy_option, with_daemon
 from banditd.cli.show import cell, echo_json
 from banditd.cli.tables import print_arms
 
@@ -125,7 +124,9 @@ def arm_body(given: Mapping[str, Any], unset: tuple[str, ...] = ()) -> dict[str,
     if "capabilities" in stated:
         stated["capabilities"] = list(stated["capabilities"])
     if "params" in stated:
-        stated["params"] = {name: _json(text) for name, text in (pair_of(one, "--param") for one in stated["params"])}
+        stated["params"] = {
+            name: json_or_text(text) for name, text in (pair_of(one, "--param") for one in stated["params"])
+        }
     if "recipe" in stated:
         stated["recipe"] = _recipe(stated["recipe"])
     if "rename_params" in stated:
@@ -136,14 +137,6 @@ def arm_body(given: Mapping[str, Any], unset: tuple[str, ...] = ()) -> dict[str,
         stated[name] = _EMPTY.get(name)
     price = {name: stated.pop(name) for name in _PRICES if name in stated}
     return {**stated, **({"price": price} if price else {})}
-
-
-def _json(text: str) -> Any:
-    """The value of a parameter: JSON, or a text that needs no quotes."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def changed_lines(before: Mapping[str, Any], after: Mapping[str, Any], body: Mapping[str, Any]) -> list[str]:

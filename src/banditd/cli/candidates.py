@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
 import click
 
-from banditd.cli.options import daemon_options, json_option, pair_of, policy_option, with_daemon
+from banditd.cli.options import daemon_options, json_option, json_or_text, pair_of, policy_option, with_daemon
 from banditd.cli.show import echo_json, print_table
 
 
@@ -146,9 +145,9 @@ def _settings(given: tuple[str, ...]) -> dict[str, Any]:
         place, value = pair_of(text, "--set")
         name, _, inner = place.partition(".")
         if not inner:
-            found[name] = _value(value)
+            found[name] = json_or_text(value)
         elif isinstance(found.setdefault(name, {}), dict):
-            found[name][inner] = _value(value)
+            found[name][inner] = json_or_text(value)
         else:
             raise click.UsageError(f"--set {text}: {name} was said as a whole before; say it once")
     return found
@@ -161,13 +160,5 @@ def _arms(given: tuple[str, ...]) -> dict[str, dict[str, Any]]:
         arm, _, field = place.rpartition(".")
         if not arm:
             raise click.UsageError(f"--arm {text!r} is no ARM.FIELD=JSON, such as large.enabled=false")
-        found.setdefault(arm, {})[field] = _value(value)
+        found.setdefault(arm, {})[field] = json_or_text(value)
     return found
-
-
-def _value(text: str) -> Any:
-    """JSON, or a text that needs no quotes."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -101,3 +103,20 @@ def pair_of(text: str, option: str) -> tuple[str, str]:
     if not equals or not name:
         raise click.BadParameter(f"{text!r} is no NAME=VALUE, such as team=search", param_hint=option)
     return name, value
+
+
+def json_or_text(text: str) -> Any:
+    """A value of JSON, or a text that needs no quotes."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def two_prices(text: str) -> tuple[float, float] | None:
+    """The two prices of IN,OUT; None where it is not two that are not negative."""
+    try:
+        inward, outward = (float(number) for number in text.split(","))
+    except ValueError:
+        return None
+    return (inward, outward) if 0.0 <= inward < math.inf and 0.0 <= outward < math.inf else None

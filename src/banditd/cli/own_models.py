@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from banditd.cli.options import DEFAULT_CONFIG, DEFAULT_URL, json_option, pair_of
+from banditd.cli.options import DEFAULT_CONFIG, DEFAULT_URL, json_option, pair_of, two_prices
 from banditd.cli.show import echo_json, print_table
 from banditd.core.errors import InvalidInputError
 
@@ -140,13 +140,10 @@ def _prices(given: Sequence[str]) -> dict[str, ListPrice]:
     prices = {}
     for text in given:
         model, pair = pair_of(text, "--price")
-        try:
-            inward, outward = (float(number) for number in pair.split(","))
-        except ValueError:
-            inward = outward = -1.0
-        if not (0.0 <= inward < float("inf") and 0.0 <= outward < float("inf")):
+        two = two_prices(pair)
+        if two is None:
             raise click.UsageError(f"--price is MODEL=IN,OUT with two prices that are not negative, got {text!r}")
-        prices[model] = ListPrice(inward, outward)
+        prices[model] = ListPrice(*two)
     return prices
 
 

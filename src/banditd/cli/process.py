@@ -18,14 +18,12 @@ STOP_TIMEOUT_S = 30.0
 
 
 @contextmanager
-def own_daemon(
-    *, database: str, config: Path | None = None, environment: Mapping[str, str] | None = None
-) -> Iterator[str]:
+def own_daemon(*, database: str, config: Path | None = None) -> Iterator[str]:
     """Start ``banditd serve`` on a free port of localhost; yields its URL; stops it at the end.
 
     Its log goes to standard error only when it fails to start.
     """
-    process = start_daemon(database=database, config=config, environment=environment)
+    process = start_daemon(database=database, config=config)
     try:
         yield wait_until_serving(process)
     finally:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from banditd.cli.options import with_daemon
+from banditd.cli.options import two_prices, with_daemon
 from banditd.cli.show import console, progress_bar
 
 if TYPE_CHECKING:
@@ -251,14 +251,11 @@ def _prices(texts: tuple[str, ...]) -> dict[str, Price]:
 
     prices = {}
     for text in texts:
-        arm, _, values = text.rpartition("=")
-        try:
-            inward, outward = (float(value) for value in values.split(","))
-        except ValueError:
-            inward = outward = -1.0
-        if not arm or not (0.0 <= inward < float("inf") and 0.0 <= outward < float("inf")):
+        arm, _, pair = text.rpartition("=")
+        two = two_prices(pair)
+        if not arm or two is None:
             raise click.UsageError(f"--price is ARM=IN,OUT with two prices that are not negative, got {text!r}")
-        prices[arm] = Price(usd_per_mtok_in=inward, usd_per_mtok_out=outward)
+        prices[arm] = Price(usd_per_mtok_in=two[0], usd_per_mtok_out=two[1])
     return prices
 
 

@@ -17,6 +17,7 @@ _LOW_MASK: Final = (1 << 62) - 1
 _NODE_MASK: Final = (1 << 48) - 1
 _VARIANT: Final = 2 << 62
 _MAX_MILLISECOND: Final = (1 << 48) - 1
+_SLACK_US: Final = 60_000_000
 _ROLLBACK_TOLERATED_MS: Final = 10_000
 """A clock that steps back by less keeps its ids monotonic; a larger step is another time altogether."""
 
@@ -73,6 +74,16 @@ def new_ids(now_us: int, count: int) -> list[str]:
     millisecond = min(max(now_us // 1000, 0), _MAX_MILLISECOND)
     noise = secrets.token_bytes(4 * count)  # asking the system for each by itself costs more than the ids
     return _sequence.next(millisecond, struct.unpack(f"{count}I", noise))
+
+
+def first_id(since_us: int) -> str:
+    """A bound at or below the ids of all that was made since then: an id lies within seconds of its time."""
+    return lowest_id(since_us - _SLACK_US)
+
+
+def end_id(until_us: int) -> str:
+    """A bound above the ids of all that was made before then."""
+    return lowest_id(until_us + _SLACK_US)
 
 
 def lowest_id(at_us: int) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from hashlib import sha256
 from typing import Final, Literal
 
@@ -112,6 +112,11 @@ class JudgeCost:
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float = 0.0
+
+    @classmethod
+    def sum(cls, costs: Sequence[JudgeCost]) -> JudgeCost:
+        """Of several calls."""
+        return cls(**{one.name: sum(getattr(cost, one.name) for cost in costs) for one in fields(cls)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

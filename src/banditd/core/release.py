@@ -117,6 +117,11 @@ class ReleasePart:
     candidate: bool
     anchor: bool = False
 
+    @classmethod
+    def at(cls, release_id: str, place: float, share: float, *, anchor: bool = False) -> ReleasePart:
+        """That of a unit which lies at this place in [0, 1)."""
+        return cls(release_id, f"{int(place * 2.0**64):016x}", share, place < share, anchor)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitOutcome:

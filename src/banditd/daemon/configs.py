@@ -57,9 +57,7 @@ def policy_config(name: str, section: PolicySettingsSection) -> PolicyConfig:
         ),
         cost_weight=section.cost_weight,
         switches=PolicySwitches(promise=_promise(section.promise), rollout=section.rollout, mode=section.mode),
-        budgets=tuple(
-            BudgetRule(name=b.name, usd=b.usd, per=b.per, of=b.of, at_stop=b.at_stop) for b in section.all_budgets()
-        ),
+        budgets=tuple(BudgetRule(**one.model_dump()) for one in section.all_budgets()),
         profiles={name: Profile(**profile.model_dump()) for name, profile in section.profiles.items()},
         resources=ResourcePrices(**section.resources.model_dump()),
         session_sticky=section.session_sticky,
@@ -103,18 +101,7 @@ def _promise(promise: PromiseSettings | None) -> PromiseRule | None:
 
 def _reward_rules(reward: RewardSettings) -> RewardRules:
     return RewardRules(
-        window_s=reward.window_s,
-        late_policy=reward.late_policy,
-        default_reward=reward.default_reward,
-        regeneration_reward=reward.regeneration_reward,
-        sources={
-            name: SourceRule(
-                minimum=source.minimum,
-                maximum=source.maximum,
-                noise_variance=source.noise_variance,
-                learn=source.learn,
-            )
-            for name, source in reward.sources.items()
-        },
+        **reward.model_dump(exclude={"sources", "log_only_metrics"}),
+        sources={name: SourceRule(**source.model_dump()) for name, source in reward.sources.items()},
         log_only_metrics=frozenset(reward.log_only_metrics),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,7 +20,7 @@ from banditd.services.learning.inheriting import InheritingStore
 from banditd.services.policy import PolicyRuntime
 from banditd.services.template_names import TemplateNames
 from banditd.settings import Settings
-from banditd.storage import Deadlines, Storage, load_secrets, migrate_async, open_storage
+from banditd.storage import Deadlines, Storage, load_secrets, migrate, open_storage
 
 PATIENT: Final = Deadlines(transaction_s=3600.0, lock_s=60.0, silence_s=60.0, report_s=3600.0)
 
@@ -66,7 +67,7 @@ async def open_workbench(settings: Settings, *, deadlines: Deadlines = PATIENT) 
         for runtime in runtimes.values():
             runtime.constraints = await embedded(runtime.constraints, encoder)
         url = database_url(settings)
-        await migrate_async(url)
+        await asyncio.to_thread(migrate, url)
         storage = await stack.enter_async_context(
             open_storage(
                 url,

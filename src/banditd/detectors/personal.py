@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, Final, NamedTuple
@@ -13,7 +14,6 @@ from banditd.detectors.patterns import compiled, utf8
 MOST_CANDIDATES: Final = 1000
 """A text with more that looks like the thing, but fails its check, counts as one that has it."""
 
-_BLANKS: Final = re.compile("[\u00a0\u2000-\u200a\u202f\u205f\u3000]")
 _DASHES: Final = re.compile("[\u00ad\u2010-\u2015\u2212\ufe63\uff0d]")
 
 
@@ -76,8 +76,8 @@ def personal_detector(names: Sequence[str]) -> Callable[[str], bool]:
 
 
 def _plain(text: str) -> str:
-    """With the keyboard's blanks and dashes: text copied from a page or a document has others between its groups."""
-    return text if text.isascii() else _DASHES.sub("-", _BLANKS.sub(" ", text))
+    """With the keyboard's digits, blanks and dashes: copied text has others, and East Asian input full-width ones."""
+    return text if text.isascii() else _DASHES.sub("-", unicodedata.normalize("NFKC", text))
 
 
 def _found(pattern: Any, check: Callable[[str], bool] | None, encoded: bytes) -> bool:

@@ -112,7 +112,7 @@ class ContextBuilder:
         self,
         *,
         text: str | None,
-        embedding: FloatArray,
+        embedding: FloatArray | None,
         turns: int = 1,
         tools: int = 0,
         caller: Mapping[str, float] | None = None,
@@ -124,7 +124,8 @@ class ContextBuilder:
         ----------
         text : the prompt, or None when the client sent only an embedding: then the lexical columns are at
             their mean, which is 0.
-        embedding : shape (dimension,), any scale; it is brought to unit norm.
+        embedding : shape (dimension,), any scale; it is brought to unit norm. None gives the average context
+            (degraded): components are 0, the cluster columns hold the clusters' frequencies, ``cluster`` is -1.
         turns, tools : messages of the conversation, tools offered.
         caller : caller features by name. tags : of the query; those that are no context tags say nothing.
 
@@ -141,20 +142,6 @@ class ContextBuilder:
         described = self.describe(text=text, embedding=embedding, turns=turns, tools=tools, caller=caller, tags=tags)
         return self.contexts([described])[0]
 
-    def degraded(
-        self,
-        *,
-        text: str | None = None,
-        turns: int = 1,
-        tools: int = 0,
-        caller: Mapping[str, float] | None = None,
-    ) -> Context:
-        """The average context, for when there is no embedding: what is known of the query, means elsewhere.
-
-        Components are 0, the cluster columns hold the clusters' frequencies, ``cluster`` is -1.
-        """
-        return self.contexts([self.describe(text=text, embedding=None, turns=turns, tools=tools, caller=caller)])[0]
-
     def describe(
         self,
         *,
@@ -165,10 +152,7 @@ class ContextBuilder:
         caller: Mapping[str, float] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> Described:
-        """All that is looked at in one query by itself; arguments and errors as of ``build``.
-
-        embedding : None for the average context (``degraded``).
-        """
+        """All that is looked at in one query by itself; arguments and errors as of ``build``."""
         unit = None if embedding is None else self._unit(embedding)
         if text is None:
             counted, facts = None, {"turns": float(turns), "tools": float(tools)}

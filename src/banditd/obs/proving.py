@@ -134,6 +134,11 @@ class JudgingMetrics:
             ("judge",), registry=registry,
         )  # fmt: skip
 
+    def count(self, judge: str, outcome: str, cost_usd: float) -> None:
+        """A call of the judge has ended, and cost so much."""
+        self.answers.labels(judge, outcome).inc()
+        self.spend.labels(judge).inc(cost_usd)
+
 
 class ProvingMetrics:
     """All of them."""

@@ -24,6 +24,7 @@ from banditd.core.types import FloatArray
 PSEUDO_LABELS: Final = 2.0
 FEWEST_LABELS: Final = 10
 """Below it there is no interval: even Student's is too narrow for so few rewards that are 0 or 1."""
+_LEVEL: Final = 0.975  # of the two-sided interval of 95 %
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,6 @@ def powered_mean(
     *,
     judge_probability: FloatArray | None = None,
     label_probability: FloatArray | None = None,
-    level: float = 0.95,
 ) -> PoweredMean | None:
     """The mean label over all judged decisions' population.
 
@@ -62,7 +62,6 @@ def powered_mean(
     scores : (n,) the judge's, in [0, 1]. labels : (n,) of people, in [0, 1]; NaN where there is none.
     judge_probability, label_probability : (n,) with which each was judged, and labelled if judged, in (0, 1]; None:
         the same for all.
-    level : of the interval, in (0, 1).
 
     Returns
     -------
@@ -86,7 +85,7 @@ def powered_mean(
     pseudo = PSEUDO_LABELS * 0.25 / effective**2
     alone = float(of_labels @ of_labels) + pseudo
     variance = float(np.square(of_labels - power * difference).sum()) + pseudo
-    half = float(stdtrit(max(effective - 1.0, 1.0), 0.5 + level / 2.0)) * math.sqrt(variance)
+    half = float(stdtrit(max(effective - 1.0, 1.0), _LEVEL)) * math.sqrt(variance)
     return PoweredMean(
         mean=min(max(mean, 0.0), 1.0),
         low=max(mean - half, 0.0),

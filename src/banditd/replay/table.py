@@ -62,8 +62,6 @@ def report_table(report: ReplayReport) -> Table:
         _add_recipes(table, content["recipes"])
     if isinstance(content["cascade"], dict):
         _add_cascade(table, content["cascade"])
-    times = _mapping(content["microseconds_per_decision"])
-    table.add_row("µs to choose / update (median)", f"{_number(times['choose'], 0)} / {_number(times['update'], 0)}")
     return table
 
 

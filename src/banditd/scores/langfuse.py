@@ -98,7 +98,9 @@ async def _page(session: aiohttp.ClientSession, address: str, parameters: Mappin
     except json.JSONDecodeError as error:
         raise InvalidInputError(f"what {address} answers is no JSON: is that Langfuse's address?") from error
     except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-        raise UnavailableError(f"no answer of Langfuse at {address}: {error or 'not in time'}") from error
+        # aiohttp names an SSL context with every address, of plain HTTP too.
+        why = error.strerror if isinstance(error, aiohttp.ClientConnectorError) else error
+        raise UnavailableError(f"no answer from Langfuse at {address}: {why or 'not in time'}") from error
     if not isinstance(page, dict) or not isinstance(page.get("data"), list):
         raise InvalidInputError(f"what {address} answers is no page of scores")
     return page

@@ -24,7 +24,8 @@ from banditd.ports.classifying import ClassifierStore
 from banditd.ports.upstreams import UpstreamCall, UpstreamError, UpstreamReply, Upstreams
 from banditd.services.breakers import Breakers
 from banditd.services.judging.texts import answer_text, shortened
-from banditd.services.judging.worker import cost_of, patiently
+from banditd.services.judging.worker import cost_of
+from banditd.services.patience import patiently
 
 logger = logging.getLogger(__name__)
 SPENT_PAUSE_S: Final = 60.0

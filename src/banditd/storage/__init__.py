@@ -30,7 +30,7 @@ from banditd.storage.judging import SqlJudgingStore
 from banditd.storage.leases import SqlLeaseStore
 from banditd.storage.maintenance import SqlMaintenance
 from banditd.storage.map_reader import SqlDashboardReader
-from banditd.storage.migrate import check_revision, head_revision, migrate, migrate_async
+from banditd.storage.migrate import check_revision, head_revision, migrate
 from banditd.storage.outcomes import SqlRecentOutcomes
 from banditd.storage.partitions.upkeep import SqlPartitions
 from banditd.storage.probing import SqlProbeStore
@@ -43,7 +43,7 @@ from banditd.storage.switches import SqlSwitchStore
 from banditd.storage.tag_reader import SqlTagReader
 from banditd.storage.watch import Deadlines
 
-__all__ = ["Deadlines", "Storage", "head_revision", "load_secrets", "migrate", "migrate_async", "open_storage"]
+__all__ = ["Deadlines", "Storage", "head_revision", "load_secrets", "migrate", "open_storage"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
 from banditd.core.errors import BanditdError, ConflictError, NotFoundError
 from banditd.core.generations import shown_as
@@ -27,6 +27,11 @@ from banditd.storage.schema import arm_price
 from banditd.storage.schema import policy as policy_table
 from banditd.storage.settling import read_settled
 
+_OF_POLICY: Final = arm_table.c.policy == bindparam("policy")
+_PRESENT: Final = (
+    select(arm_table).where(_OF_POLICY, arm_table.c.deleted_at_us.is_(None)).order_by(arm_table.c.position)
+)
+_RENEWED: Final = select(arm_table.c.arm, arm_table.c.generation).where(_OF_POLICY, arm_table.c.generation > 1)
 _ARMS_VERSION: Final = select(func.coalesce(func.sum(policy_table.c.arms_version), 0))
 
 
@@ -238,9 +243,7 @@ def _usage(connection: Connection, policy: str) -> dict[str, ArmUsage]:
 
 def present_generations(connection: Connection, policy: str) -> dict[str, int]:
     """The generation of every arm of a policy that has had more than one."""
-    t = arm_table.c
-    query = select(t.arm, t.generation).where(t.policy == policy, t.generation > 1)
-    return {row.arm: row.generation for row in connection.execute(query)}
+    return {row.arm: row.generation for row in connection.execute(_RENEWED, {"policy": policy})}
 
 
 def _due_prices(connection: Connection, now_us: int) -> dict[tuple[str, str], Price]:
@@ -273,12 +276,7 @@ def load_arms(connection: Connection, keys: Iterable[tuple[str, str]]) -> dict[t
 
 def _present(connection: Connection, policy: str) -> list[Arm]:
     """The arms that are not deleted, in the order of addition."""
-    query = (
-        select(arm_table)
-        .where(arm_table.c.policy == policy, arm_table.c.deleted_at_us.is_(None))
-        .order_by(arm_table.c.position)
-    )
-    return [arm_of(row) for row in connection.execute(query)]
+    return [arm_of(row) for row in connection.execute(_PRESENT, {"policy": policy})]
 
 
 def _made_of(arm: Arm) -> str:

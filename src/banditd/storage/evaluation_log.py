@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from sqlalchemy import Connection, func, select
 
-from banditd.core.ids import lowest_id
+from banditd.core.ids import end_id, first_id
 from banditd.core.rewards import Contribution
 from banditd.core.types import FloatArray
 from banditd.ports.evaluations import Coverage, LoggedDecision
@@ -23,7 +23,6 @@ _COLUMNS: Final = (
     *TEXTS, *NUMBERS, *BLOBS, COLUMN, "exclusions", "cost_weight", "input_tokens", "keep", "baseline", "promise",
     "generations", "mixture", "tags",
 )  # fmt: skip
-_ID_SLACK_US: Final = 60_000_000  # an id lies within seconds of its decision's time (core.ids)
 
 
 def taught(
@@ -40,7 +39,7 @@ def taught(
     query = select(d.decision_id).where(d.policy == policy, d.decision_id > after_id)
     query = query.order_by(d.decision_id.desc()).limit(limit)
     if since_us is not None:
-        query = query.where(d.created_at_us >= since_us, d.decision_id >= lowest_id(since_us - _ID_SLACK_US))
+        query = query.where(d.created_at_us >= since_us, d.decision_id >= first_id(since_us))
     if before_id is not None:
         query = query.where(d.decision_id < before_id)
     ids = list(connection.scalars(query))
@@ -80,8 +79,8 @@ def coverage(connection: Connection, policy: str, since_us: int, until_us: int, 
         d.created_at_us >= since_us,
         d.created_at_us < until_us,
         d.decision_id > after_id,
-        d.decision_id >= lowest_id(since_us - _ID_SLACK_US),
-        d.decision_id < lowest_id(until_us + _ID_SLACK_US),
+        d.decision_id >= first_id(since_us),
+        d.decision_id < end_id(until_us),
     ]
     query = (
         select(d.arm, func.count(), func.count(c.decision_id))

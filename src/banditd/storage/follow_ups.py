@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Column, ColumnElement, Connection, Select, select
 
-from banditd.core.ids import lowest_id
+from banditd.core.ids import first_id, lowest_id
 from banditd.core.release import FOLLOWED, FOLLOWED_AFTER_S, UnitOutcome
 from banditd.core.rewards import source_identity
 from banditd.core.types import MICROSECONDS_PER_SECOND, Decision
@@ -22,7 +22,6 @@ from banditd.storage.schema.request_log import request_log
 NEWEST_ANSWERS: Final = 2000
 NEWEST_OF_SESSION: Final = 8
 """Clients ask for titles and the like between an answer and the next."""
-_ID_SLACK_US: Final = 60_000_000
 
 
 class SqlFollowUps:
@@ -155,7 +154,7 @@ def _reported(release: Release, now_us: int) -> Select[Any]:
         .join(usage_report, u.decision_id == d.decision_id)
         .where(
             d.policy == release.policy,
-            d.decision_id >= lowest_id(release.created_at_us - _ID_SLACK_US),
+            d.decision_id >= first_id(release.created_at_us),
             d.decision_id < lowest_id(until_us),
             d.release.is_not(None),
             u.estimated.is_(False),

@@ -12,7 +12,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, select
 
 from banditd.core.errors import DecisionDamagedError
-from banditd.core.ids import lowest_id
+from banditd.core.ids import end_id, first_id
 from banditd.ports import DecisionFilter
 from banditd.storage.arm_rewards import other_contributions
 from banditd.storage.checksum import COLUMN, is_damaged
@@ -59,8 +59,6 @@ _JOINED: Final = [
 ]  # fmt: skip
 _EXPORTED: Final = frozenset({"regenerated_from", "escalated_from", *OUTCOME_TYPES}) - {"served_arm"}
 _ATTEMPT_OURS: Final = frozenset({"decision_id", "policy", "ordinal", "told_cost_usd"})
-_ID_SLACK_US: Final = 60_000_000
-"""An id lies within seconds of its decision's time (``core.ids``): ranges over time use the ids' index."""
 
 
 def read_decision(connection: Connection, decision_id: str) -> dict[str, object] | None:
@@ -217,12 +215,12 @@ def _conditions(filters: DecisionFilter) -> list[ColumnElement[bool]]:
     if filters.since_us is not None:
         conditions += [
             c.created_at_us >= filters.since_us,
-            c.decision_id >= lowest_id(filters.since_us - _ID_SLACK_US),
+            c.decision_id >= first_id(filters.since_us),
         ]
     if filters.until_us is not None:
         conditions += [
             c.created_at_us < filters.until_us,
-            c.decision_id < lowest_id(filters.until_us + _ID_SLACK_US),
+            c.decision_id < end_id(filters.until_us),
         ]
     if filters.before_id is not None:
         conditions.append(c.decision_id < filters.before_id)

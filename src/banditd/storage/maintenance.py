@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, Connection, Table, delete, distinct, exists, func, not_, select
 
 from banditd.core.errors import StorageUnavailableError
-from banditd.core.ids import lowest_id
+from banditd.core.ids import end_id
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ports import PRUNED_CURSOR
 from banditd.storage import dialect
@@ -67,7 +67,6 @@ ACCOUNTS_KEPT_S: Final = 400 * DAY_S
 WRITERS_KEPT: Final = 8
 """Writers come and go with replicas; from this many on, their totals are merged into one row."""
 _CHUNK: Final = 500
-_ID_SLACK_US: Final = 60_000_000
 _MERGED: Final = ""
 _OF_A_DECISION: Final = (
     shadow_decision, comparison_task, comparison, judge_task, judgement, probe_answer, probe_judgement, probe,
@@ -110,7 +109,7 @@ class SqlMaintenance:
         c = decision.c
         oldest = (
             select(c.decision_id)
-            .where(c.decision_id < lowest_id(before_us + _ID_SLACK_US), c.created_at_us < before_us)
+            .where(c.decision_id < end_id(before_us), c.created_at_us < before_us)
             .where(*(not_(exists().where(q.c.decision_id == c.decision_id, *_new(q, c.policy))) for q in QUEUES))
             .order_by(c.decision_id)
             .limit(limit)

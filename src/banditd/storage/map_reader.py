@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from functools import cache
+from typing import Any, Final
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Text, case, cast, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Select, Text, bindparam, case, cast, exists, func, or_, select
 
 from banditd.core.ids import lowest_id
 from banditd.core.types import FloatArray
@@ -70,32 +71,13 @@ def _recent(connection: Connection, policy: str, schema_hash: str, limit: int) -
 
 
 def _calls(connection: Connection, policy: str, since_us: int, limit: int) -> RecentCalls:
-    """Grouped and listed by the database: ten thousand rows fetched one by one would hold up every other reader.
-
-    Along the index of usage reports by policy; ids carry the time of their decisions.
-    """
-    a, u = attempt.c, usage_report.c
-    first, settled = lowest_id(since_us), u.policy == policy
-    left_out = connection.scalar(
-        select(u.decision_id).where(settled, u.decision_id >= first).order_by(u.decision_id.desc())
-        .offset(limit).limit(1)
-    )  # fmt: skip
-    newest = a.decision_id >= first if left_out is None else a.decision_id > left_out
-    answered = a.error.is_(None)
-    groups = connection.execute(
-        select(
-            a.arm, a.error, func.count(), func.coalesce(func.sum(a.cost_usd), 0.0),
-            _listed(a.latency_ms, answered), _listed(a.first_token_ms, answered),
-        )
-        .where(a.policy == policy, newest).group_by(a.arm, a.error).order_by(a.arm, a.error)
-    ).all()  # fmt: skip
-    later = attempt.alias()
-    last = ~exists().where(later.c.decision_id == a.decision_id, later.c.ordinal > a.ordinal)
-    ended = connection.execute(
-        select(a.error, func.count(), func.count(case((answered, u.served_arm))))
-        .select_from(usage_report.join(attempt, a.decision_id == u.decision_id))
-        .where(settled, newest, last).group_by(a.error)
-    ).all()  # fmt: skip
+    """Grouped and listed by the database: ten thousand rows fetched one by one would hold up every other reader."""
+    values = {"policy": policy, "first": lowest_id(since_us), "limit": limit}
+    left_out = connection.scalar(_LEFT_OUT, values)
+    if left_out is not None:
+        values["first"] = left_out
+    groups = connection.execute(_groups(left_out is not None), values).all()
+    ended = connection.execute(_ended(left_out is not None), values).all()
     return RecentCalls(
         ended={error: calls for error, calls, _ in ended},
         fallbacks=sum(fallbacks for _, _, fallbacks in ended),
@@ -112,6 +94,52 @@ def _calls(connection: Connection, policy: str, since_us: int, limit: int) -> Re
             for arm, error, attempts, cost_usd, latency_ms, first_token_ms in groups
         ],
     )
+
+
+# Along the index of usage reports by policy; ids carry the time of their decisions.
+_LEFT_OUT: Final = (
+    select(usage_report.c.decision_id)
+    .where(usage_report.c.policy == bindparam("policy"), usage_report.c.decision_id >= bindparam("first"))
+    .order_by(usage_report.c.decision_id.desc())
+    .offset(bindparam("limit"))
+    .limit(1)
+)
+
+
+@cache
+def _groups(after: bool) -> Select[Any]:
+    """Attempts by arm and error. after : the first decision is left out itself."""
+    a = attempt.c
+    answered = a.error.is_(None)
+    return (
+        select(
+            a.arm, a.error, func.count(), func.coalesce(func.sum(a.cost_usd), 0.0),
+            _listed(a.latency_ms, answered), _listed(a.first_token_ms, answered),
+        )
+        .where(a.policy == bindparam("policy"), _newest(a.decision_id, after))
+        .group_by(a.arm, a.error).order_by(a.arm, a.error)
+    )  # fmt: skip
+
+
+@cache
+def _ended(after: bool) -> Select[Any]:
+    """Settled decisions by the error of their last attempt, and how many of them another arm served."""
+    a, u, more, later = attempt.c, usage_report.c, attempt.alias(), attempt.alias()
+    # Most decisions took one attempt: whether another followed is asked of the others alone.
+    several = select(more.c.decision_id).where(_newest(more.c.decision_id, after), more.c.ordinal > 0)
+    followed = exists().where(later.c.decision_id == a.decision_id, later.c.ordinal > a.ordinal)
+    return (
+        select(a.error, func.count(), func.count(case((a.error.is_(None), u.served_arm))))
+        .select_from(usage_report.join(attempt, a.decision_id == u.decision_id))
+        .where(u.policy == bindparam("policy"), _newest(a.decision_id, after))
+        .where(or_(a.decision_id.not_in(several), ~followed))
+        .group_by(a.error)
+    )
+
+
+def _newest(decision_id: ColumnElement[str], after: bool) -> ColumnElement[bool]:
+    first = bindparam("first", type_=Text)
+    return decision_id > first if after else decision_id >= first
 
 
 def _listed(column: ColumnElement[float], where: ColumnElement[bool]) -> ColumnElement[str]:

@@ -6,7 +6,6 @@ SQLite's foreign keys are off meanwhile (with them on, rebuilding a parent table
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import time
 from pathlib import Path
@@ -85,11 +84,6 @@ def _lay_out(connection: Connection, *, new: bool) -> None:
         partition_new(connection, time.time_ns() // 1000)
     elif is_partitioned(connection):
         release_children(connection)
-
-
-async def migrate_async(url: str, revision: str = "head") -> str:
-    """``migrate`` off the event loop."""
-    return await asyncio.to_thread(migrate, url, revision)
 
 
 @functools.cache

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import BindParameter, Connection, bindparam, func, select
 
 from banditd.ports import DecisionFilter
 from banditd.ports.reading import Period, Sides
@@ -25,11 +25,20 @@ from banditd.storage.schema import (
     rollup,
     row_count,
 )
-from banditd.storage.sides import OfArm, between
-from banditd.storage.sum_queries import Rows, by_step, newest_schema, read_rows, summed
+from banditd.storage.sides import OfArm
+from banditd.storage.sum_queries import STEP, Rows, Selection, in_steps, newest_schema, read_rows, selection
 
 _COUNTED: Final = ("decision", "reward_event", "usage_report")
 _LONGEST_S: Final = 86_400  # of a bucket
+_POLICY: Final[BindParameter[str]] = bindparam("policy")
+_FIRST: Final = select(func.min(rollup.c.bucket_at_us)).where(
+    rollup.c.policy == _POLICY, rollup.c.bucket_at_us >= bindparam("since_us")
+)
+_DELAYS: Final = (
+    select(delay_count.c.bin, delay_count.c.rewards)
+    .where(delay_count.c.policy == _POLICY)
+    .order_by(delay_count.c.bin)
+)
 
 
 class SqlReportReader:
@@ -46,12 +55,7 @@ class SqlReportReader:
         until_us: int | None = None,
         sums: Sequence[str] | None = None,
     ) -> Rows:
-        if since_us is None and until_us is None:
-            query = summed(arm_total, sums or SUMS, [arm_total.c.arm]).where(arm_total.c.policy == policy)
-        else:
-            query = summed(rollup, sums or SUMS, [rollup.c.arm])
-            query = query.where(rollup.c.policy == policy, *between(rollup, since_us, until_us, longest_s=_LONGEST_S))
-        return await self._rows(query, INTEGER_SUMS, policy)
+        return await self._rows(_of_period(policy, (since_us, until_us)), sums or SUMS, ("arm",), INTEGER_SUMS)
 
     async def against(
         self,
@@ -63,28 +67,21 @@ class SqlReportReader:
     ) -> list[Sides]:
         def work(connection: Connection) -> list[Sides]:
             sides = OfArm(connection, policy, arm, of_all, of_arm)
-            return [
-                sides.whole(arm_total, [arm_total.c.policy == policy])
-                if period == (None, None)
-                else sides.whole(rollup, [rollup.c.policy == policy, *between(rollup, *period, longest_s=_LONGEST_S)])
-                for period in periods
-            ]
+            return [sides.whole(_of_period(policy, period)) for period in periods]
 
         return await self._journal.read(work)
 
     async def first_bucket_us(self, policy: str, since_us: int) -> int | None:
-        c = rollup.c
-        query = select(func.min(c.bucket_at_us)).where(c.policy == policy, c.bucket_at_us >= since_us)
-        return await self._journal.read(lambda connection: connection.execute(query).scalar())
+        values = {"policy": policy, "since_us": since_us}
+        return await self._journal.read(lambda connection: connection.execute(_FIRST, values).scalar())
 
     async def contexts(self, policy: str) -> Rows:
         """Clusters of the feature schema that made the policy's decisions last (rows of others stay put)."""
-        c = cluster_stat.c
-        query = summed(cluster_stat, CLUSTER_SUMS, [c.schema_hash, c.cluster, c.arm])
-        query = query.where(c.policy == policy)
+        stored, by = selection(cluster_stat, {"policy": policy}), ("schema_hash", "cluster", "arm")
 
         def work(connection: Connection) -> tuple[Rows, str | None]:
-            return read_rows(connection, query, CLUSTER_INTEGER_SUMS, policy), newest_schema(connection, policy)
+            found = read_rows(connection, stored, CLUSTER_SUMS, by, CLUSTER_INTEGER_SUMS)
+            return found, newest_schema(connection, policy)
 
         rows, newest = await self._journal.read(work)
         return [
@@ -96,18 +93,14 @@ class SqlReportReader:
     async def timeseries(
         self, policy: str, *, since_us: int, until_us: int, step_s: int, sums: Sequence[str] | None = None
     ) -> Rows:
-        start, among = by_step(rollup, since_us, until_us, step_s)
-        query = summed(rollup, sums or SUMS, [start, rollup.c.arm]).where(rollup.c.policy == policy, among)
-        return await self._rows(query, INTEGER_SUMS, policy)
+        steps = in_steps(rollup, {"policy": policy}, since_us=since_us, until_us=until_us, step_s=step_s)
+        return await self._rows(steps, sums or SUMS, (STEP, "arm"), INTEGER_SUMS)
 
     async def delays(self, policy: str) -> list[tuple[float, int]]:
-        query = (
-            select(delay_count.c.bin, delay_count.c.rewards)
-            .where(delay_count.c.policy == policy)
-            .order_by(delay_count.c.bin)
-        )
+        values = {"policy": policy}
         return await self._database.read(
-            lambda connection: [(BOUNDS_S[row.bin], row.rewards) for row in connection.execute(query)], report=True
+            lambda connection: [(BOUNDS_S[row.bin], row.rewards) for row in connection.execute(_DELAYS, values)],
+            report=True,
         )
 
     async def totals(self) -> Mapping[str, int]:
@@ -123,5 +116,12 @@ class SqlReportReader:
     async def search_end(self, filters: DecisionFilter, rows: int) -> str | None:
         return await self._database.read(lambda connection: read_search_end(connection, filters, rows), report=True)
 
-    async def _rows(self, query: Select[Any], integers: Sequence[str], policy: str) -> Rows:
-        return await self._journal.read(lambda connection: read_rows(connection, query, integers, policy))
+    async def _rows(self, rows: Selection, sums: Sequence[str], by: tuple[str, ...], integers: Sequence[str]) -> Rows:
+        return await self._journal.read(lambda connection: read_rows(connection, rows, sums, by, integers))
+
+
+def _of_period(policy: str, period: Period) -> Selection:
+    """The counters of a period, or those of all time."""
+    if period == (None, None):
+        return selection(arm_total, {"policy": policy})
+    return selection(rollup, {"policy": policy}, period, longest_s=_LONGEST_S)

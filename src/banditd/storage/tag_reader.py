@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, func, select
+from sqlalchemy import Connection, Select, bindparam, func, select
 
 from banditd.ports.reading import Period, Sides
 from banditd.ports.tags import REST
@@ -23,11 +23,14 @@ from banditd.storage.schema import (
     tag_total,
     tag_value,
 )
-from banditd.storage.sides import OfArm, between
-from banditd.storage.sum_queries import Rows, by_step, newest_schema, read_rows, summed
+from banditd.storage.sides import OfArm
+from banditd.storage.sum_queries import STEP, Rows, Selection, in_steps, newest_schema, read_rows, selection
 from banditd.storage.tag_upkeep import LONGEST_BUCKET_S
 
 T = TypeVar("T")
+_VALUES: Final = select(tag_value.c.tag, tag_value.c.value, tag_value.c.decisions).where(
+    tag_value.c.policy == bindparam("policy"), tag_value.c.tag != REST
+)
 
 
 class SqlTagReader:
@@ -38,11 +41,8 @@ class SqlTagReader:
         self._journal = journal
 
     async def values(self, policy: str) -> list[tuple[str, str, int]]:
-        c = tag_value.c
-        query = select(c.tag, c.value, c.decisions).where(c.policy == policy, c.tag != REST)
-        return await self._read(
-            lambda connection: [(row.tag, row.value, int(row.decisions)) for row in connection.execute(query)]
-        )
+        values = {"policy": policy}
+        return await self._read(lambda connection: [(*row,) for row in connection.execute(_VALUES, values)])
 
     async def totals(
         self,
@@ -53,9 +53,8 @@ class SqlTagReader:
         until_us: int | None,
         sums: Sequence[str] | None = None,
     ) -> Rows:
-        table, where = _in_period(policy, tag, value, (since_us, until_us))
-        query = summed(table, sums or SUMS, [table.c.value, table.c.arm]).where(*where)
-        return await self._rows(query, INTEGER_SUMS, policy)
+        rows = _in_period(policy, tag, value, (since_us, until_us))
+        return await self._rows(rows, sums or SUMS, ("value", "arm"), INTEGER_SUMS)
 
     async def against(
         self,
@@ -67,10 +66,8 @@ class SqlTagReader:
         of_all: Sequence[str],
         of_arm: Sequence[str],
     ) -> Mapping[str, Sides]:
-        table, where = _in_period(policy, tag, value, period)
-        return await self._read(
-            lambda connection: OfArm(connection, policy, arm, of_all, of_arm).by_value(table, where)
-        )
+        rows = _in_period(policy, tag, value, period)
+        return await self._read(lambda connection: OfArm(connection, policy, arm, of_all, of_arm).by_value(rows))
 
     async def timeseries(
         self,
@@ -83,18 +80,13 @@ class SqlTagReader:
         step_s: int,
         sums: Sequence[str] | None = None,
     ) -> Rows:
-        start, among = by_step(tag_rollup, since_us, until_us, step_s)
-        c = tag_rollup.c
-        by = [start, c.value] if value is None else [start, c.value, c.arm]
-        query = summed(tag_rollup, sums or SUMS, by).where(*_of(tag_rollup, policy, tag, value), among)
-        return await self._rows(query, INTEGER_SUMS, policy)
+        rows = in_steps(tag_rollup, _of(policy, tag, value), since_us=since_us, until_us=until_us, step_s=step_s)
+        by = (STEP, "value") if value is None else (STEP, "value", "arm")
+        return await self._rows(rows, sums or SUMS, by, INTEGER_SUMS)
 
     async def contexts(self, policy: str, schema_hash: str, tag: str, value: str) -> Rows:
-        c = tag_cluster.c
-        query = summed(tag_cluster, CLUSTER_SUMS, [c.cluster, c.arm]).where(
-            c.schema_hash == schema_hash, *_of(tag_cluster, policy, tag, value)
-        )
-        return await self._rows(query, CLUSTER_INTEGER_SUMS, policy)
+        rows = selection(tag_cluster, _of(policy, tag, value) | {"schema_hash": schema_hash})
+        return await self._rows(rows, CLUSTER_SUMS, ("cluster", "arm"), CLUSTER_INTEGER_SUMS)
 
     async def frequent_values(
         self, policy: str, schema_hash: str, least_decisions: int, least_share: float
@@ -131,8 +123,8 @@ class SqlTagReader:
 
     # ------------------------------------------------------------ inside
 
-    async def _rows(self, query: Select[Any], integers: Sequence[str], policy: str) -> Rows:
-        return await self._read(lambda connection: read_rows(connection, query, integers, policy))
+    async def _rows(self, rows: Selection, sums: Sequence[str], by: tuple[str, ...], integers: Sequence[str]) -> Rows:
+        return await self._read(lambda connection: read_rows(connection, rows, sums, by, integers))
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
         return await self._journal.read_tags(work)
@@ -171,16 +163,14 @@ def _frequent(policy: str, schema_hash: str, least_decisions: int, least_share: 
     )
 
 
-def _of(table: Table, policy: str, tag: str, value: str | None) -> tuple[ColumnElement[bool], ...]:
-    mine = table.c.policy == policy, table.c.tag == tag
-    return mine if value is None else (*mine, table.c.value == value)
+def _of(policy: str, tag: str, value: str | None) -> dict[str, str]:
+    mine = {"policy": policy, "tag": tag}
+    return mine if value is None else mine | {"value": value}
 
 
-def _in_period(policy: str, tag: str, value: str | None, period: Period) -> tuple[Table, list[ColumnElement[bool]]]:
-    """The counters of a period, or those of all time, and which of their rows."""
+def _in_period(policy: str, tag: str, value: str | None, period: Period) -> Selection:
+    """The counters of a period, or those of all time."""
+    mine = _of(policy, tag, value)
     if period == (None, None):
-        return tag_total, [*_of(tag_total, policy, tag, value)]
-    return tag_rollup, [
-        *_of(tag_rollup, policy, tag, value),
-        *between(tag_rollup, *period, longest_s=LONGEST_BUCKET_S),
-    ]
+        return selection(tag_total, mine)
+    return selection(tag_rollup, mine, period, longest_s=LONGEST_BUCKET_S)

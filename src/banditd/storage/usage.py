@@ -12,7 +12,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Select, insert, not_, select
 
 from banditd.core.errors import BanditdError, InvalidInputError, NotFoundError
-from banditd.core.ids import lowest_id
+from banditd.core.ids import end_id, first_id
 from banditd.core.money import AccountKey
 from banditd.core.recipes import Recipe, in_its_run
 from banditd.core.request_keys import RequestKey
@@ -48,7 +48,6 @@ from banditd.storage.usage_rows import (
 )
 
 CLUSTER_SUMS: Final = ("latency_reports", "spend_usd", "latency_ms_sum")
-_ID_SLACK_US: Final = 60_000_000
 
 Answer = Settled | BanditdError
 
@@ -255,8 +254,8 @@ def _created(from_us: int, to_us: int) -> tuple[ColumnElement[bool], ...]:
     return (
         c.created_at_us >= from_us,
         c.created_at_us < to_us,
-        c.decision_id >= lowest_id(from_us - _ID_SLACK_US),
-        c.decision_id < lowest_id(to_us + _ID_SLACK_US),
+        c.decision_id >= first_id(from_us),
+        c.decision_id < end_id(to_us),
     )
 
 

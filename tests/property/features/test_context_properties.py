@@ -36,7 +36,7 @@ def test_every_query_has_a_bounded_context_that_float32_holds(
     context = BUILDER.build(text=text, embedding=ENCODER.encode_now(text), turns=turns, tools=tools, caller=caller)
     check(context.x)
     assert 0 <= context.cluster < BUILDER.schema.n_clusters
-    degraded = BUILDER.degraded(text=text, turns=turns, tools=tools, caller=caller)
+    degraded = BUILDER.build(text=text, embedding=None, turns=turns, tools=tools, caller=caller)
     check(degraded.x)
     assert degraded.cluster == -1
 

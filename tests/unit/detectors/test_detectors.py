@@ -190,6 +190,13 @@ def test_blanks_and_dashes_of_pages_and_documents_hide_no_number(between: str) -
     assert ssn(between.join(["536", "90", "4399"])) is (between in "\u2011\u2013\u2212")
 
 
+def test_full_width_input_hides_no_number() -> None:
+    found = detector(["pii:CREDIT_CARD", "pii:EMAIL_ADDRESS"])
+    assert found("卡号４１１１　１１１１　１１１１　１１１１。")
+    assert found("邮箱 ada＠example．com")
+    assert not found("４１１１ １１１１ １１１１ １１１２")  # its check digit is another
+
+
 @given(st.sampled_from(sorted(ENTITIES)), st.text(max_size=50), st.text(max_size=50))
 def test_what_stands_around_it_does_not_hide_a_card(name: str, before: str, after: str) -> None:
     assert detector([f"pii:{name}", "pii:CREDIT_CARD"])(f"{before} 4111 1111 1111 1111\n{after}")

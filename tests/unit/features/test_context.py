@@ -64,7 +64,7 @@ def test_the_lexical_columns_are_those_of_the_maps() -> None:
     text = "Sort (a) 3, (b) 1? " * 30
     scalars = lexical_scalars(lexical_facts(text, turns=2))
     expected = lexical_columns(scalars, MAPS.lexical_mean, MAPS.lexical_scale)
-    context = BUILDER.degraded(text=text, turns=2)
+    context = BUILDER.build(text=text, embedding=None, turns=2)
     np.testing.assert_allclose(context.x[GROUPS["lexical"]], expected, atol=1e-6)
     assert np.linalg.norm(expected) <= CLIP
 
@@ -113,14 +113,14 @@ def test_turns_and_tools_move_their_own_column_only() -> None:
 
 
 def test_the_degraded_context_is_the_average_one_with_what_is_known() -> None:
-    context = BUILDER.degraded()
+    context = BUILDER.build(text=None, embedding=None)
     assert context.cluster == -1
     assert context.x[0] == 1.0
     np.testing.assert_array_equal(context.x[GROUPS["embedding"]], 0.0)
     np.testing.assert_array_equal(context.x[GROUPS["lexical"]], 0.0)
     np.testing.assert_allclose(context.x[GROUPS["cluster"]], MAPS.cluster_frequencies, atol=1e-7)
     text = "Is 7 prime?"
-    with_text = BUILDER.degraded(text=text)
+    with_text = BUILDER.build(text=text, embedding=None)
     whole = BUILDER.build(text=text, embedding=ENCODER.encode_now(text))
     np.testing.assert_array_equal(with_text.x[GROUPS["lexical"]], whole.x[GROUPS["lexical"]])
     assert with_text.facts == whole.facts
@@ -153,7 +153,7 @@ def test_caller_features_have_columns_of_their_own_and_missing_ones_are_zero() -
     np.testing.assert_allclose(context.x[group.start : group.stop], expected)
     assert context.facts["hour"] == 2.0
     np.testing.assert_array_equal(context.x[: group.start], BUILDER.build(text="hello", embedding=embedding).x)
-    assert builder.degraded(caller={"vip": 1.0}).x[group.start] > 0
+    assert builder.build(text=None, embedding=None, caller={"vip": 1.0}).x[group.start] > 0
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1e300])
@@ -163,10 +163,10 @@ def test_a_caller_feature_must_be_known_and_finite(value: float) -> None:
         builder.build(text=None, embedding=ENCODER.encode_now("x"), caller={"vip": value})
     assert odd.value.field == "/features/vip"
     with pytest.raises(InvalidInputError, match="vip, hour") as unknown:
-        builder.degraded(caller={"weight": 1.0})
+        builder.build(text=None, embedding=None, caller={"weight": 1.0})
     assert unknown.value.field == "/features/weight"
     with pytest.raises(InvalidInputError, match="none"):
-        BUILDER.degraded(caller={"weight": 1.0})
+        BUILDER.build(text=None, embedding=None, caller={"weight": 1.0})
 
 
 def test_the_schema_hash_changes_with_encoder_maps_and_caller_features() -> None:

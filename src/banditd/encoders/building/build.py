@@ -117,12 +117,11 @@ def fit_maps_for_model(
     *,
     seed: int = 0,
     progress: Progress = _silent,
-    per_file: int = PROMPTS_PER_FILE,
-    made_up: int = MADE_UP_PROMPTS,
 ) -> tuple[FeatureMaps, int]:
     """Fit feature maps for any encoder; returns them with the number of prompts used."""
     files = [file for place in prompts for file in find_prompt_files(place)]
-    texts = balanced_prompts(files, per_file=per_file, seed=seed) + made_up_prompts(made_up, seed=seed)
+    texts = balanced_prompts(files, per_file=PROMPTS_PER_FILE, seed=seed)
+    texts += made_up_prompts(MADE_UP_PROMPTS, seed=seed)
     embeddings = []
     for index, text in enumerate(texts):
         if index % 100 == 0:

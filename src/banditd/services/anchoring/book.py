@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 
 from banditd.bandit.snapshot import Snapshot
 from banditd.core.anchor import Anchor
 from banditd.core.ids import new_id
 from banditd.core.release import ReleasePart
+from banditd.core.types import Query
 from banditd.deciding.decide import Case, Situation
 from banditd.deciding.rollout import place_of
 from banditd.deciding.view import RouteView
 from banditd.services.anchoring.freezing import Held
 from banditd.services.policy import PolicyRuntime
-
-_PLACES: Final = 2.0**64
 
 
 class AnchorBook:
@@ -61,14 +59,11 @@ class AnchorBook:
         anchor = self.anchor
         if anchor is None:
             return [None] * len(cases)
-        found: list[ReleasePart | None] = []
-        for case in cases:
-            place = place_of(anchor.anchor_id, case.query.session_key or new_id(0))
-            part = ReleasePart(
-                anchor.anchor_id, f"{int(place * _PLACES):016x}", self.share, place < self.share, anchor=True
-            )
-            found.append(None if case.query.pinned else part)
-        return found
+        return [None if case.query.pinned else self._part(case.query, anchor.anchor_id) for case in cases]
+
+    def _part(self, query: Query, anchor_id: str) -> ReleasePart:
+        place = place_of(anchor_id, query.session_key or new_id(0))
+        return ReleasePart.at(anchor_id, place, self.share, anchor=True)
 
     def asking(self, cases: list[Case], _anchor: Situation) -> list[Case]:
         """The very cases: both sides keep the same promise."""

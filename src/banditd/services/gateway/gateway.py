@@ -26,6 +26,7 @@ from banditd.services.gateway.counting import Counted, count_tokens
 from banditd.services.gateway.exchange import Exchange
 from banditd.services.gateway.listening import ListenedExchange, Listener
 from banditd.services.gateway.regenerations import Regenerations
+from banditd.services.patience import patiently
 from banditd.services.policy import PolicyRuntime
 from banditd.services.turns import Ahead
 from banditd.services.walks import Routing
@@ -38,7 +39,6 @@ SETTLED_WITHIN_S: Final = 2.0
 SETTLED_TOGETHER_S: Final = 0.05
 # An answer may have ended on another replica a moment ago: what is not found is looked for again after these pauses.
 ELSEWHERE_WAITS_S: Final = (2 * SETTLED_TOGETHER_S, 8 * SETTLED_TOGETHER_S)
-SETTLE_AGAIN_S: Final = (0.5, 2.0, 8.0)
 
 Report = Callable[[UsageReport], Awaitable[object]]
 
@@ -222,17 +222,11 @@ class Gateway:
         await asyncio.wait((gathered,))
         if self.regenerations is not None:
             report = await self.regenerations.completed(report, exchange)
-        for wait_s in (*SETTLE_AGAIN_S, None):
-            try:
-                await self._report(report)
-            except UnavailableError as error:
-                if wait_s is None:
-                    extra = {"decision_id": report.decision_id, "code": error.code}
-                    logger.error("gateway.not_settled", extra=extra)  # noqa: TRY400 - the place tells nothing
-                    return
-                await asyncio.sleep(wait_s)
-            else:
-                return
+        try:
+            await patiently(lambda: self._report(report))
+        except UnavailableError as error:
+            extra = {"decision_id": report.decision_id, "code": error.code}
+            logger.error("gateway.not_settled", extra=extra)  # noqa: TRY400 - the place tells nothing
 
 
 def _callable(arms: Sequence[Arm], upstreams: Collection[str]) -> dict[str, Arm]:

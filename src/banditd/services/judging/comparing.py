@@ -6,11 +6,9 @@ in its own account.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from banditd.core.comparing import Better, Compared, ComparisonTask, Orders
@@ -22,7 +20,8 @@ from banditd.ports import Clock
 from banditd.ports.comparing import ComparisonStore
 from banditd.ports.upstreams import UpstreamError, Upstreams
 from banditd.services.judging.rubric import VerdictError, comparison_prompt, read_better
-from banditd.services.judging.worker import JudgeWorker, cost_of, judge_call, patiently, pause_us
+from banditd.services.judging.worker import JudgeWorker, cost_of, judge_call, pause_us
+from banditd.services.patience import patiently, together
 from banditd.services.policy import PolicyRuntime
 
 logger = logging.getLogger(__name__)
@@ -74,21 +73,6 @@ class Comparing:
             self._tests[judge.name] = tests_of(await self._store.compared(judge.name, judge.version))
 
 
-@dataclass(slots=True)
-class _Spent:
-    """What the calls for one pair have taken so far."""
-
-    cost: JudgeCost = field(default_factory=JudgeCost)
-
-    def add(self, cost: JudgeCost) -> None:
-        self.cost = JudgeCost(
-            calls=self.cost.calls + cost.calls,
-            input_tokens=self.cost.input_tokens + cost.input_tokens,
-            output_tokens=self.cost.output_tokens + cost.output_tokens,
-            cost_usd=self.cost.cost_usd + cost.cost_usd,
-        )
-
-
 class ComparisonWorker:
     """One judge's comparisons, on one replica. judge : whose money and endpoint it shares."""
 
@@ -114,37 +98,34 @@ class ComparisonWorker:
             now_us=now_us,
             max_attempts=rule.max_attempts,
         )
-        outcomes = await asyncio.gather(*(self._compare(task) for task in tasks), return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
+        await together(map(self._compare, tasks))
         if tasks:
             await self._comparing.look()
         return len(tasks)
 
     async def _compare(self, task: ComparisonTask) -> None:
-        spent, pair = _Spent(), task.pair
+        pair, spent = task.pair, list[JudgeCost]()
         try:
             served_first = await self._better(task, pair.served_answer, pair.answer, spent)
             baseline_first = await self._better(task, pair.answer, pair.served_answer, spent)
         except UpstreamError as error:
-            await self._failed(task, spent.cost, error.code, error.retry_after_s or 0.0)
+            await self._failed(task, spent, error.code, error.retry_after_s or 0.0)
         except VerdictError as error:
-            await self._failed(task, spent.cost, str(error), 0.0)
+            await self._failed(task, spent, str(error), 0.0)
         except BanditdError as error:
-            await self._failed(task, spent.cost, error.code, 0.0)
+            await self._failed(task, spent, error.code, 0.0)
         else:
-            orders = Orders(served_first, baseline_first)
+            orders, cost = Orders(served_first, baseline_first), JudgeCost.sum(spent)
             now_us, version = self._clock.now_us(), self.rule.version
             await patiently(
                 lambda: self._store.finish(
-                    task.task_id, task.lease, version=version, orders=orders, cost=spent.cost, now_us=now_us
+                    task.task_id, task.lease, version=version, orders=orders, cost=cost, now_us=now_us
                 )
             )
-            self._judge.count("compared", spent.cost.cost_usd)
+            self._judge.count("compared", cost.cost_usd)
 
-    async def _better(self, task: ComparisonTask, first: str, second: str, spent: _Spent) -> Better:
-        """What the judge says of the pair in this order. Raises UpstreamError, VerdictError."""
+    async def _better(self, task: ComparisonTask, first: str, second: str, spent: list[JudgeCost]) -> Better:
+        """What the judge says of the pair in this order, and what that cost. Raises UpstreamError, VerdictError."""
         rule = self.rule
         mark = f"=== {secrets.token_hex(8)}"
         messages = comparison_prompt(rule.rubric, task.pair.question, (first, second), mark)
@@ -152,13 +133,13 @@ class ComparisonWorker:
         try:
             reply = await self._upstreams.complete(judge_call(rule, messages))
         except UpstreamError as error:
-            spent.add(JudgeCost(calls=1) if error.usage is None else cost_of(rule.price, sent, error.usage, 0))
+            spent.append(JudgeCost(calls=1) if error.usage is None else cost_of(rule.price, sent, error.usage, 0))
             raise
-        spent.add(cost_of(rule.price, sent, reply.usage, reply.characters))
+        spent.append(cost_of(rule.price, sent, reply.usage, reply.characters))
         return read_better(reply.body)
 
-    async def _failed(self, task: ComparisonTask, cost: JudgeCost, reason: str, wait_s: float) -> None:
-        now_us, most = self._clock.now_us(), self.rule.max_attempts
+    async def _failed(self, task: ComparisonTask, spent: list[JudgeCost], reason: str, wait_s: float) -> None:
+        now_us, most, cost = self._clock.now_us(), self.rule.max_attempts, JudgeCost.sum(spent)
         due_at_us = now_us + pause_us(task.attempts, wait_s)
         await patiently(
             lambda: self._store.give_back(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from banditd.core.comparing import (
@@ -23,6 +23,7 @@ from banditd.services.judging.comparing import Comparing
 from banditd.services.reports.rows import iso_time
 
 MANY: Final = 1_000_000
+"""Tries: whether one was the last is for whoever looks at the queue."""
 
 
 class ComparisonDesk:
@@ -47,22 +48,15 @@ class ComparisonDesk:
     async def page(self, which: ComparisonFilter) -> Mapping[str, object]:
         """Newest decisions first. Raises NotFoundError for a judge that was never here."""
         found = await self._store.page(which)
-        if not found and which.judge is not None and which.judge not in self._judges:
-            await self._check_known(which.judge)
+        judge = which.judge
+        unknown = not found and judge is not None and judge not in self._judges
+        if unknown and not await self._store.page(ComparisonFilter(judge=judge, limit=1)):  # nor has it left anything
+            raise unknown_judge(str(judge), self._judges)
         whole = len(found) >= which.limit
         return {
             "comparisons": [_shown(one) for one in found],
             "next_before_id": found[-1].decision_id if found and whole else None,
         }
-
-    async def _check_known(self, judge: str) -> None:
-        """Raises NotFoundError where a judge that is not configured has left nothing either."""
-        if not await self._store.page(ComparisonFilter(judge=judge, limit=1)):
-            raise NotFoundError(
-                f"no such judge: {judge}; this daemon has {', '.join(self._judges) or 'none'}",
-                code="JUDGE_UNKNOWN",
-                field="/judge",
-            )
 
     async def lease(self, judge: str, limit: int, lease_s: float) -> Mapping[str, object]:
         """Claim pairs of a judge of kind ``client``. Raises NotFoundError, ConflictError."""
@@ -87,7 +81,7 @@ class ComparisonDesk:
             )
             if judge is None or not back:
                 raise self._lost(task_id, judge)
-            self._count(judge, "not_compared", cost_usd)
+            self._metrics.judging.count(judge, "not_compared", cost_usd)
             return {"task_id": task_id, "decision_id": None, "outcome": None, "duplicate": False}
         orders = Orders(*verdicts) if shows_served_first(task_id) else Orders(verdicts[1], verdicts[0])
         rule = self._judges.get(judge or "")
@@ -98,7 +92,7 @@ class ComparisonDesk:
             )
         duplicate = kept is None
         if kept is not None:
-            self._count(kept.judge, "compared", cost_usd)
+            self._metrics.judging.count(kept.judge, "compared", cost_usd)
             await self._comparing.look()
         else:
             kept = await self._store.of_task(task_id)
@@ -113,10 +107,6 @@ class ComparisonDesk:
             "task_id": task_id, "decision_id": kept.decision_id, "outcome": kept.outcome, "duplicate": duplicate,
         }  # fmt: skip
 
-    def _count(self, judge: str, outcome: str, cost_usd: float) -> None:
-        self._metrics.judging.answers.labels(judge, outcome).inc()
-        self._metrics.judging.spend.labels(judge).inc(cost_usd)
-
     def _lost(self, task_id: str, judge: str | None) -> NotFoundError | ConflictError:
         if judge is not None:
             return ConflictError(
@@ -127,6 +117,13 @@ class ComparisonDesk:
         return NotFoundError(
             f"no pair {task_id}: it was never made here, or it waited too long and was deleted", code="TASK_NOT_FOUND"
         )
+
+
+def unknown_judge(judge: str, judges: Iterable[str]) -> NotFoundError:
+    """Judges : those that are configured."""
+    return NotFoundError(
+        f"no such judge: {judge}; this daemon has {', '.join(judges) or 'none'}", code="JUDGE_UNKNOWN", field="/judge"
+    )
 
 
 def _pair(task: ComparisonTask) -> dict[str, object]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
 
 from banditd.core.errors import ConflictError, NotFoundError
 from banditd.core.judging import JudgeAccount, JudgeCost, JudgeRule, Refusal
@@ -13,7 +12,7 @@ from banditd.obs.metrics import Metrics
 from banditd.ope.favour import ALPHA
 from banditd.ports import Clock
 from banditd.services.judging.comparing import Comparing
-from banditd.services.judging.comparison_desk import ComparisonDesk
+from banditd.services.judging.comparison_desk import MANY, ComparisonDesk, unknown_judge
 from banditd.services.judging.comparison_state import comparison_state
 from banditd.services.judging.probe_state import ProbeStates
 from banditd.services.judging.rubric import MAX_REASON
@@ -21,8 +20,6 @@ from banditd.services.judging.stores import Stores
 from banditd.services.judging.trust import FEWEST_LABELS, Standing, TrustGate, trust_words
 from banditd.services.reports.headline import dollars_in_words
 from banditd.services.reports.rows import iso_time
-
-MANY: Final = 1_000_000
 
 
 class JudgeDesk:
@@ -112,14 +109,14 @@ class JudgeDesk:
             )
             if judge is None:
                 raise await self._lost(task_id)
-            self._count(judge, "failed", cost_usd)
+            self._metrics.judging.count(judge, "failed", cost_usd)
             return {"task_id": task_id, "score": None, "duplicate": False}
         kept = await self._store.finish(
             task_id, lease, score=score, reason=reason[:MAX_REASON], cost=cost, now_us=now_us
         )
         duplicate = kept is None
         if kept is not None:
-            self._count(kept.judge, "judged", cost_usd)
+            self._metrics.judging.count(kept.judge, "judged", cost_usd)
         else:
             kept = await self._store.judgement_of_task(task_id)
         if kept is None:
@@ -131,18 +128,10 @@ class JudgeDesk:
         self._wake()
         return {"task_id": task_id, "score": kept.score, "duplicate": duplicate}
 
-    def _count(self, judge: str, outcome: str, cost_usd: float) -> None:
-        self._metrics.judging.answers.labels(judge, outcome).inc()
-        self._metrics.judging.spend.labels(judge).inc(cost_usd)
-
     def _client(self, judge: str) -> JudgeRule:
         rule = self._judges.get(judge)
         if rule is None:
-            raise NotFoundError(
-                f"no such judge: {judge}; this daemon has {', '.join(self._judges) or 'none'}",
-                code="JUDGE_UNKNOWN",
-                field="/judge",
-            )
+            raise unknown_judge(judge, self._judges)
         if rule.kind != "client":
             raise ConflictError(
                 f"judge {judge} is called by the daemon itself; only tasks of judges of kind client are leased",

@@ -6,7 +6,6 @@ may have been made is never made again: one that was under way when its replica 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Sequence
@@ -25,10 +24,11 @@ from banditd.ports import Clock, LeaseStore
 from banditd.ports.golden import GoldenStore
 from banditd.ports.upstreams import TokenUsage, UpstreamCall, UpstreamError, UpstreamReply
 from banditd.services.gateway.running import CHARACTERS_PER_TOKEN
-from banditd.services.judging.probe_worker import DEADLINE_S, LEASE_S, MAY_PASS, Probed, arm_cost
+from banditd.services.judging.probe_worker import DEADLINE_S, LEASE_S, MAY_PASS, Probed
 from banditd.services.judging.rubric import VerdictError, prompt, read_reply
 from banditd.services.judging.texts import answer_text, question_in
-from banditd.services.judging.worker import cost_of, judge_call, patiently, pause_us
+from banditd.services.judging.worker import cost_of, judge_call, pause_us, priced
+from banditd.services.patience import patiently, together
 
 logger = logging.getLogger(__name__)
 CONCURRENCY: Final = 2
@@ -93,10 +93,7 @@ class GoldenWorker:
             now_us=now_us,
             without=sorted(self._probed.breakers[policy].exclusions(now_us)),
         )
-        outcomes = await asyncio.gather(*(self._make(case) for case in cases), return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
+        await together(map(self._make, cases))
         if not cases:
             await self._store.count(self.rule, day, self._clock.now_us())
             self._next_s = monotonic() + LOOK_EVERY_S
@@ -157,11 +154,11 @@ class GoldenWorker:
             first_token_s=arm.first_token_s,
             deadline_s=DEADLINE_S,
         )
-        reply = await self._reply(case, call, lambda usage: arm_cost(arm, usage))
+        reply = await self._reply(case, call, lambda usage: priced(arm.price, usage))
         if reply is None:
             return
-        cost = arm_cost(
-            arm, reply.usage or TokenUsage(found.input_tokens, round(reply.characters / CHARACTERS_PER_TOKEN))
+        cost = priced(
+            arm.price, reply.usage or TokenUsage(found.input_tokens, round(reply.characters / CHARACTERS_PER_TOKEN))
         )
         answer = answer_text("chat", reply.body, stream=False, most_chars=self._judge.max_chars)
         if not answer.strip():

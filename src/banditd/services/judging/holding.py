@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Generic, TypeVar
 
 from banditd.core.errors import UnavailableError
+from banditd.core.judging import AnswerToJudge
+from banditd.core.probing import ProbeRequest
+from banditd.core.types import Decision
 from banditd.services.gateway.listening import Answered
+from banditd.services.patience import patiently
 
-T = TypeVar("T")
+T = TypeVar("T", AnswerToJudge, ProbeRequest)
 logger = logging.getLogger(__name__)
 MOST_HELD: Final = 64
 """Answers in memory; more come only where the database does not answer, and are dropped."""
@@ -21,41 +26,48 @@ TOGETHER_S: Final = 0.05
 TRY_AGAIN_S: Final = (0.5, 2.0)
 
 
-class Holding(Generic[T]):
-    """Takes answers, makes something of them, stores that.
+class Sampling(ABC, Generic[T]):
+    """``gateway.listening.Listener``: takes answers, makes something of them, stores that.
 
-    read : runs in a thread. store : may be called again after UnavailableError. lost : is told what was not stored in
-    the end.
+    Close it after the last answer. count : takes each judge and outcome.
     """
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        read: Callable[[Sequence[Answered]], list[T]],
-        store: Callable[[list[T]], Awaitable[None]],
-        lost: Callable[[list[T]], None],
-    ) -> None:
+    def __init__(self, name: str, count: Callable[[str, str], None]) -> None:
         self._name = name
-        self._read = read
-        self._store = store
-        self._lost = lost
+        self._count = count
         self._held: list[Answered] = []
         self._storing: asyncio.Task[None] | None = None
 
-    def take(self, answered: Answered) -> bool:
-        """Keep an answer until it is stored; False where there is no room."""
+    @abstractmethod
+    def judges_of(self, decision: Decision) -> list[str]:
+        """Those that get this decision's answer."""
+
+    @abstractmethod
+    def read(self, held: Sequence[Answered]) -> list[T]:
+        """What is stored of these answers; runs in a thread."""
+
+    @abstractmethod
+    async def keep(self, found: list[T]) -> None:
+        """Store it; may be called again after UnavailableError."""
+
+    def hear(self, answered: Answered) -> None:
+        """Keep an answer until it is stored, where there is room."""
         if len(self._held) >= MOST_HELD:
-            return False
+            self.count("dropped", self.judges_of(answered.decision))
+            return
         self._held.append(answered)
         if self._storing is None or self._storing.done():
             self._storing = asyncio.get_running_loop().create_task(self._store_all(), name=f"{self._name}:sample")
-        return True
 
     async def close(self) -> None:
         """Store what is held."""
         while self._storing is not None and not self._storing.done():
             await asyncio.wait((self._storing,))
+
+    def count(self, outcome: str, judges: Iterable[str]) -> None:
+        """One for each of them."""
+        for judge in judges:
+            self._count(judge, outcome)
 
     async def _store_all(self) -> None:
         await asyncio.sleep(TOGETHER_S)
@@ -63,7 +75,7 @@ class Holding(Generic[T]):
             held, self._held = self._held, []
             count = len(held)
             try:
-                found = await asyncio.to_thread(self._read, held)
+                found = await asyncio.to_thread(self.read, held)
                 held.clear()  # requests may be large, and the database may be away
                 if found:
                     await self._put(found)
@@ -72,15 +84,8 @@ class Holding(Generic[T]):
                 logger.exception("%s.sampling_crashed", self._name, extra={"answers": count})
 
     async def _put(self, found: list[T]) -> None:
-        for wait_s in (*TRY_AGAIN_S, None):
-            try:
-                await self._store(found)
-            except UnavailableError as error:
-                if wait_s is None:
-                    extra = {"answers": len(found), "code": error.code}
-                    logger.warning("%s.not_sampled", self._name, extra=extra)
-                    self._lost(found)
-                    return
-                await asyncio.sleep(wait_s)
-            else:
-                return
+        try:
+            await patiently(lambda: self.keep(found), TRY_AGAIN_S)
+        except UnavailableError as error:
+            logger.warning("%s.not_sampled", self._name, extra={"answers": len(found), "code": error.code})
+            self.count("dropped", [one.judge for one in found])

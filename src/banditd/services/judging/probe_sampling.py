@@ -21,7 +21,7 @@ from banditd.ports.probing import ProbeStore
 from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.listening import Answered, Listener
 from banditd.services.judging.comparing import Comparing
-from banditd.services.judging.holding import Holding
+from banditd.services.judging.holding import Sampling
 from banditd.services.judging.repeating import may_be_repeated, request_to_repeat
 from banditd.services.judging.sampling import Coin
 from banditd.services.judging.texts import answer_text
@@ -40,8 +40,8 @@ class WantedAnswers:
     comparing: Comparing
 
 
-class ProbeSampling:
-    """``gateway.listening.Listener`` for the probes of these judges."""
+class ProbeSampling(Sampling[ProbeRequest]):
+    """The queries that other arms answer for these judges."""
 
     def __init__(
         self,
@@ -53,15 +53,14 @@ class ProbeSampling:
         metrics: Metrics,
         wake: Callable[[], None],
     ) -> None:
+        super().__init__("probing", lambda judge, outcome: metrics.judging.probes.labels(judge, outcome).inc())
         self._judges = tuple(judge for judge in judges if judge.probes is not None)
         self._coin = coin
         self._store = store
         self._runtimes, self._comparing = wanted.runtimes, wanted.comparing
         self._clock = clock
-        self._metrics = metrics
         self._wake = wake
         self._short = False  # of money or room, the last time
-        self._holding = Holding("probing", read=self._read, store=self._put, lost=self._drop)
 
     def chosen(self, decision: Decision) -> list[tuple[JudgeRule, ProbeRule]]:
         """The judges for which other arms answer this decision's query. Not without its context: nothing to learn."""
@@ -79,35 +78,21 @@ class ProbeSampling:
         """Whether some other arm is to answer it."""
         return bool(self.chosen(decision)) and may_be_repeated(call)
 
-    def hear(self, answered: Answered) -> None:
-        """Take a query that was answered."""
-        if not self._holding.take(answered):
-            self._count("dropped", [judge.name for judge, _ in self.chosen(answered.decision)])
+    def judges_of(self, decision: Decision) -> list[str]:
+        return [judge.name for judge, _ in self.chosen(decision)]
 
-    async def close(self) -> None:
-        """Store what is held."""
-        await self._holding.close()
-
-    async def _put(self, requests: list[ProbeRequest]) -> None:
+    async def keep(self, found: list[ProbeRequest]) -> None:
         caps_usd = {judge.name: judge.probes.usd_per_day for judge in self._judges if judge.probes is not None}
-        dropped = await self._store.draw(requests, caps_usd)
-        self._count("drawn", [one.judge for one in requests])
-        self._drop(dropped)
+        dropped = await self._store.draw(found, caps_usd)
+        self.count("drawn", [one.judge for one in found])
+        self.count("dropped", [one.judge for one in dropped])
         if dropped and not self._short:
             logger.warning("probes.dropped", extra={"probes": len(dropped), "usd_per_day": caps_usd})
         self._short = bool(dropped)
-        if len(dropped) < len(requests):
+        if len(dropped) < len(found):
             self._wake()
 
-    def _drop(self, requests: Sequence[ProbeRequest]) -> None:
-        self._count("dropped", [one.judge for one in requests])
-
-    def _count(self, outcome: str, judges: Sequence[str]) -> None:
-        for judge in judges:
-            self._metrics.judging.probes.labels(judge, outcome).inc()
-
-    def _read(self, held: Sequence[Answered]) -> list[ProbeRequest]:
-        """In a thread."""
+    def read(self, held: Sequence[Answered]) -> list[ProbeRequest]:
         return [request for one in held for request in self._requests(one)]
 
     def _requests(self, one: Answered) -> list[ProbeRequest]:

@@ -6,7 +6,6 @@ made is never made again: one that was under way when its replica was killed is 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 from collections.abc import Mapping
@@ -28,7 +27,8 @@ from banditd.ports.upstreams import Surface, TokenUsage, UpstreamCall, UpstreamE
 from banditd.services.breakers import Breakers
 from banditd.services.gateway.running import CHARACTERS_PER_TOKEN
 from banditd.services.judging.texts import answer_text, question_in
-from banditd.services.judging.worker import patiently, pause_us
+from banditd.services.judging.worker import pause_us, priced
+from banditd.services.patience import patiently, together
 from banditd.services.policy import PolicyRuntime
 
 logger = logging.getLogger(__name__)
@@ -86,10 +86,7 @@ class ProbeWorker:
             cap_usd=self._rule.usd_per_day,
             without=self._left_alone(now_us),
         )
-        outcomes = await asyncio.gather(*(self._make(task) for task in tasks), return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
+        await together(map(self._make, tasks))
         return len(tasks)
 
     async def _is_idle(self) -> bool:
@@ -115,7 +112,7 @@ class ProbeWorker:
         except UpstreamError as error:
             cost = JudgeCost(calls=0 if error.local else 1)
             if error.usage is not None:
-                cost = arm_cost(arm, error.usage)
+                cost = priced(arm.price, error.usage)
             await self._failed(task, cost, error.error_class, error.code, error.retry_after_s or 0.0)
         except BanditdError as error:
             await self._failed(task, JudgeCost(), "request", error.code, 0.0)
@@ -134,7 +131,7 @@ class ProbeWorker:
     async def _answered(self, task: ProbeTask, arm: Arm, body: Mapping[str, Any], reply: UpstreamReply) -> None:
         request, now_us = task.request, self._clock.now_us()
         usage = reply.usage or TokenUsage(request.input_tokens, round(reply.characters / CHARACTERS_PER_TOKEN))
-        cost = arm_cost(arm, usage)
+        cost = priced(arm.price, usage)
         most = self.judge.max_chars
         text = answer_text(request.surface, reply.body, stream=False, most_chars=most)
         answer = None
@@ -224,11 +221,3 @@ def _call(task: ProbeTask, arm: Arm, body: Mapping[str, Any]) -> UpstreamCall:
         deadline_s=DEADLINE_S,
         large=len(request.body) > LARGE_BYTES,
     )
-
-
-def arm_cost(arm: Arm, usage: TokenUsage) -> JudgeCost:
-    """As the upstream says, else by the arm's price."""
-    cost_usd = usage.cost_usd
-    if cost_usd is None:
-        cost_usd = arm.price.cost_usd(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens)
-    return JudgeCost(calls=1, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, cost_usd=cost_usd)

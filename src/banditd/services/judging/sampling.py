@@ -15,7 +15,7 @@ from banditd.ports import Clock, Secrets
 from banditd.ports.judging import JudgingStore
 from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.listening import Answered
-from banditd.services.judging.holding import Holding
+from banditd.services.judging.holding import Sampling
 from banditd.services.judging.texts import JUDGED_SURFACES, answer_text, question_text
 
 
@@ -30,8 +30,8 @@ class Coin:
         return int.from_bytes(digest[:7], "big") / 2**56  # 56 bits: exact in a float, and below 1
 
 
-class AnswerSampling:
-    """``gateway.listening.Listener`` for the judges; give it to the gateway, and close it after the last answer."""
+class AnswerSampling(Sampling[AnswerToJudge]):
+    """The answers that judges score."""
 
     def __init__(
         self,
@@ -42,13 +42,12 @@ class AnswerSampling:
         metrics: Metrics,
         wake: Callable[[], None],
     ) -> None:
+        super().__init__("judging", lambda judge, outcome: metrics.judging.answers.labels(judge, outcome).inc())
         self._judges = tuple(judges)
         self._coin = coin
         self._store = store
         self._clock = clock
-        self._metrics = metrics
         self._wake = wake
-        self._holding = Holding("judging", read=self._read, store=self._put, lost=self._drop)
 
     def chosen(self, decision: Decision) -> list[JudgeRule]:
         """The judges that get this decision's answer."""
@@ -62,31 +61,18 @@ class AnswerSampling:
         """Whether some judge gets it."""
         return call.surface in JUDGED_SURFACES and bool(self.chosen(decision))
 
-    def hear(self, answered: Answered) -> None:
-        """Keep an answer until it is stored."""
-        if not self._holding.take(answered):
-            self._count("dropped", [judge.name for judge in self.chosen(answered.decision)])
+    def judges_of(self, decision: Decision) -> list[str]:
+        return [judge.name for judge in self.chosen(decision)]
 
-    async def close(self) -> None:
-        """Store what is held."""
-        await self._holding.close()
-
-    async def _put(self, answers: list[AnswerToJudge]) -> None:
-        dropped = await self._store.sample(answers, {judge.name: judge.max_waiting for judge in self._judges})
-        self._count("sampled", [answer.judge for answer in answers])
-        self._drop(dropped)
-        if len(dropped) < len(answers):
+    async def keep(self, found: list[AnswerToJudge]) -> None:
+        dropped = await self._store.sample(found, {judge.name: judge.max_waiting for judge in self._judges})
+        self.count("sampled", [answer.judge for answer in found])
+        self.count("dropped", [answer.judge for answer in dropped])
+        if len(dropped) < len(found):
             self._wake()
 
-    def _drop(self, answers: Sequence[AnswerToJudge]) -> None:
-        self._count("dropped", [answer.judge for answer in answers])
-
-    def _count(self, outcome: str, judges: Sequence[str]) -> None:
-        for judge in judges:
-            self._metrics.judging.answers.labels(judge, outcome).inc()
-
-    def _read(self, held: Sequence[Answered]) -> list[AnswerToJudge]:
-        """In a thread. An answer without text is nothing to judge."""
+    def read(self, held: Sequence[Answered]) -> list[AnswerToJudge]:
+        """An answer without text is nothing to judge."""
         now_us, found = self._clock.now_us(), []
         for one in held:
             for judge in self.chosen(one.decision):

@@ -6,13 +6,12 @@ Several replicas may do so at once. What one of them has claimed when it is kill
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Final
 
-from banditd.core.errors import BanditdError, UnavailableError
+from banditd.core.errors import BanditdError
 from banditd.core.judging import JudgeCost, JudgeRule, JudgeTask
 from banditd.core.types import DAY_US, MICROSECONDS_PER_SECOND, Price
 from banditd.obs.metrics import Metrics
@@ -20,14 +19,12 @@ from banditd.ports import Clock
 from banditd.ports.judging import JudgingStore
 from banditd.ports.upstreams import TokenUsage, UpstreamCall, UpstreamError, Upstreams
 from banditd.services.judging.rubric import Verdict, VerdictError, prompt, read_reply
+from banditd.services.patience import patiently, together
 
-T = TypeVar("T")
 logger = logging.getLogger(__name__)
 FIRST_PAUSE_S: Final = 5.0
 PAUSE_GROWS: Final = 4.0
 LONGEST_PAUSE_S: Final = 3600.0
-KEEP_AGAIN_S: Final = (0.5, 2.0, 8.0)
-"""A call is paid for: a database that is away for a moment loses neither its verdict nor its cost."""
 _CHARACTERS_PER_TOKEN: Final = 4
 
 
@@ -58,11 +55,7 @@ class JudgeWorker:
             now_us=now_us,
             max_attempts=rule.max_attempts,
         )
-        if tasks:
-            outcomes = await asyncio.gather(*(self._judge(task) for task in tasks), return_exceptions=True)
-            for outcome in outcomes:
-                if isinstance(outcome, BaseException):
-                    raise outcome
+        await together(map(self._judge, tasks))
         return len(tasks)
 
     async def is_spent(self, now_us: int) -> bool:
@@ -102,9 +95,9 @@ class JudgeWorker:
         )
         if kept is None:  # somebody else has claimed it meanwhile; the call has cost its money all the same
             await self._store.book(self.rule.name, task.answer.policy, cost, now_us)
+            self._metrics.judging.spend.labels(self.rule.name).inc(cost.cost_usd)
         else:
-            self._metrics.judging.answers.labels(self.rule.name, "judged").inc()
-        self._metrics.judging.spend.labels(self.rule.name).inc(cost.cost_usd)
+            self.count("judged", cost.cost_usd)
 
     async def _failed(self, task: JudgeTask, cost: JudgeCost, outcome: str, reason: str, wait_s: float) -> None:
         """Once more later, until there were enough tries."""
@@ -121,8 +114,7 @@ class JudgeWorker:
         )
         if kept is None:
             await self._store.book(self.rule.name, task.answer.policy, cost, now_us)
-        self._metrics.judging.answers.labels(self.rule.name, outcome).inc()
-        self._metrics.judging.spend.labels(self.rule.name).inc(cost.cost_usd)
+        self.count(outcome, cost.cost_usd)
         logger.info(
             "judge.call_failed",
             extra={
@@ -136,8 +128,7 @@ class JudgeWorker:
 
     def count(self, outcome: str, cost_usd: float) -> None:
         """Tell the metrics how calls ended, and what they cost."""
-        self._metrics.judging.answers.labels(self.rule.name, outcome).inc()
-        self._metrics.judging.spend.labels(self.rule.name).inc(cost_usd)
+        self._metrics.judging.count(self.rule.name, outcome, cost_usd)
 
     def _call(self, task: JudgeTask) -> UpstreamCall:
         mark, answer = f"=== {secrets.token_hex(8)}", task.answer
@@ -166,6 +157,11 @@ def cost_of(price: Price, sent: int, usage: TokenUsage | None, characters: int) 
     """Of one call: as the upstream says, else counted by characters, sent and come back."""
     if usage is None:
         usage = TokenUsage(-(-sent // _CHARACTERS_PER_TOKEN), -(-characters // _CHARACTERS_PER_TOKEN))
+    return priced(price, usage)
+
+
+def priced(price: Price, usage: TokenUsage) -> JudgeCost:
+    """Of one call: as the upstream says, else of its tokens."""
     cost_usd = usage.cost_usd
     if cost_usd is None:
         cost_usd = price.cost_usd(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens)
@@ -176,13 +172,3 @@ def pause_us(attempts: int, wait_s: float) -> int:
     """Until a call that has failed so often is made again. wait_s : for which the upstream asks to be left alone."""
     pause_s = min(max(FIRST_PAUSE_S * PAUSE_GROWS ** (attempts - 1), wait_s), LONGEST_PAUSE_S)
     return round(pause_s * MICROSECONDS_PER_SECOND)
-
-
-async def patiently(work: Callable[[], Awaitable[T]]) -> T:
-    """Once more after a pause while the database is away. Raises UnavailableError where it stays so."""
-    for wait_s in KEEP_AGAIN_S:
-        try:
-            return await work()
-        except UnavailableError:
-            await asyncio.sleep(wait_s)
-    return await work()

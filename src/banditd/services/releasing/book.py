@@ -28,7 +28,6 @@ from banditd.services.policy import PolicyRuntime, PolicySwitches
 from banditd.services.promising.candidate import CandidatePromise
 
 logger = logging.getLogger(__name__)
-_PLACES: Final = 2.0**64
 LATE_US: Final = 2_000_000
 """Another replica may go on so long with a release that has ended."""
 
@@ -132,7 +131,7 @@ class ReleaseBook:
     def _part(self, query: Query, release: Release) -> ReleasePart:
         unit = query.session_key or (query.key_name if release.terms.unit == "key" else None) or new_id(0)
         place = place_of(release.release_id, unit)
-        return ReleasePart(release.release_id, f"{int(place * _PLACES):016x}", release.share, place < release.share)
+        return ReleasePart.at(release.release_id, place, release.share)
 
     def situation(self, situation: Situation) -> Situation | None:
         """The candidate's, beside the incumbent's; None while it has no snapshot or no terms of its own."""

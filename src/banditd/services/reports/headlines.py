@@ -23,11 +23,8 @@ async def read_headlines(
     reader: ReportReader, policy: str, reference: Reference, now_us: int, periods: Sequence[Period]
 ) -> list[Fields]:
     """The headline of every period."""
-    wanted = [*periods, (now_us - DAY_US, None)]
-    *sides, (last_day, _) = await reader.against(
-        policy, reference.arm, wanted, (*HEADLINE_SUMS, *PACE_SUMS), BASELINE_SUMS
-    )
-    pace = await _pace(reader, policy, now_us, last_day)
+    sides = await reader.against(policy, reference.arm, periods, HEADLINE_SUMS, BASELINE_SUMS)
+    pace = await read_pace(reader, policy, now_us)
     return [headline(total, row, reference, pace) for total, row in sides]
 
 

@@ -17,6 +17,7 @@ from banditd.bandit.state import PolicyState
 from banditd.core.errors import NotFoundError
 from banditd.core.pace import paced_map
 from banditd.core.types import MICROSECONDS_PER_SECOND, Arm
+from banditd.ope.fixed import FIXED_ARM_SUMS
 from banditd.ports import ArmStore, Clock, DecisionFilter, DecisionLog, LearningStore, ReportReader
 from banditd.services.learning.changes import changes_of
 from banditd.services.policy import PolicyRuntime
@@ -25,6 +26,7 @@ from banditd.services.reports.discrepancy import cell_deviation
 from banditd.services.reports.headlines import read_headlines, read_pace
 from banditd.services.reports.period import period_of, steps_of
 from banditd.services.reports.rows import (
+    ARM_SUMS,
     STEP_SUMS,
     arm_rows,
     clear_winner,
@@ -44,6 +46,8 @@ from banditd.services.reports.summaries import CONVERGENCE_SUMS, Row, add_up, co
 _WEEK_S: Final = 604_800
 _HOUR_S: Final = 3600
 _SEARCHED: Final = 10_000
+STATS_SUMS: Final = (*ARM_SUMS, "degraded", "entropy_sum", *FIXED_ARM_SUMS)
+"""Columns of ``ReportReader.arm_totals`` that ``stats`` reads."""
 
 
 class ReportService:
@@ -86,7 +90,7 @@ class ReportService:
         """
         arms = await self.arms_of(policy)
         since_us = None if window_s is None else self._clock.now_us() - window_s * MICROSECONDS_PER_SECOND
-        rows = await self._reader.arm_totals(policy, since_us)
+        rows = await self._reader.arm_totals(policy, since_us, sums=STATS_SUMS)
         total = add_up(rows)
         decisions = int(total.get("decisions", 0))
         reward = reward_of(total)
@@ -143,7 +147,7 @@ class ReportService:
     async def exploration(self, policy: str, window_s: int) -> tuple[float | None, float | None]:
         """(share of decisions not greedy, mean entropy of the probability vectors in nats), for gauges."""
         since_us = self._clock.now_us() - window_s * MICROSECONDS_PER_SECOND
-        total = add_up(await self._reader.arm_totals(policy, since_us))
+        total = add_up(await self._reader.arm_totals(policy, since_us, sums=("decisions", "explored", "entropy_sum")))
         decisions = total.get("decisions", 0.0)
         return ratio(total.get("explored", 0.0), decisions), ratio(total.get("entropy_sum", 0.0), decisions)
 

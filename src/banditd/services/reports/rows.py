@@ -24,6 +24,12 @@ _INTERNAL: Final = frozenset({"regimes", "stretches"})
 _PRIVATE: Final = frozenset({"body_hash", "queue_id"})
 REWARD_SUMS: Final = ("rewards", "weight", "weighted_reward", "weighted_square")
 """Columns that ``reward_of`` reads."""
+ARM_SUMS: Final = (
+    "decisions", "explored", "greedy", *REWARD_SUMS, "spend_usd", "predicted_spend_usd", "latency_ms_sum",
+    "latency_reports", "usage_reports", "input_tokens", "output_tokens", "cached_input_tokens", "errors",
+    "fixed_decisions", "fixed_cost_usd",
+)  # fmt: skip
+"""Columns that ``arm_rows`` reads."""
 STEP_SUMS: Final = (
     "decisions", "explored", *REWARD_SUMS, "spend_usd", "predicted_spend_usd", "latency_ms_sum", "latency_reports",
     "errors", "degraded",

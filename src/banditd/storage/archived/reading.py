@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, create_engine, select
 from sqlalchemy.pool import NullPool
 
 from banditd.core.errors import ConfigurationError, InvalidInputError, StorageUnavailableError
-from banditd.core.ids import lowest_id
+from banditd.core.ids import end_id, first_id
 from banditd.ports import FoldCommit, FoldItem
 from banditd.ports.evaluations import Coverage, LoggedDecision
 from banditd.storage.among import among, rows_among
@@ -39,7 +39,6 @@ R = TypeVar("R")
 _IN_ARCHIVE: Final = "archived:"
 _BEHIND: Final = "~"  # greater than what ids are made of: an id with it is just behind that id
 _PAGE: Final = 2_000
-_ID_SLACK_US: Final = 60_000_000  # an id lies within seconds of its decision's time (core.ids)
 _FILE: Final = "part.db"
 
 
@@ -110,9 +109,9 @@ class WholeLog:
             lambda connection: coverage(connection, policy, since_us, until_us, edge), report=True
         )
         decisions, rated = Counter(found.decisions), Counter(found.rated)
-        first_id, last_id = lowest_id(since_us - _ID_SLACK_US), lowest_id(until_us + _ID_SLACK_US)
+        lowest, highest = first_id(since_us), end_id(until_us)
         for part in parts:
-            if part.last_id >= first_id and part.after_id < last_id:
+            if part.last_id >= lowest and part.after_id < highest:
                 async with self._opened(part) as engine:
                     found = await asyncio.to_thread(_on, engine, lambda c: coverage(c, policy, since_us, until_us))
                 decisions.update(found.decisions)
@@ -240,7 +239,7 @@ async def _batched(rows: AsyncIterator[R], size: int) -> AsyncIterator[list[R]]:
 
 def _up_to(last_id: str, below_id: str, since_us: int | None) -> str | None:
     """The cursor of archived decisions below an id, None where the last, ``last_id``, is older than is asked for."""
-    if not last_id or (since_us is not None and last_id < lowest_id(since_us - _ID_SLACK_US)):
+    if not last_id or (since_us is not None and last_id < first_id(since_us)):
         return None
     return f"{_IN_ARCHIVE}{below_id}"
 

@@ -59,13 +59,13 @@ def time_of_id_us(decision_id: str) -> int:
     return int(decision_id.replace("-", "")[:12], 16) * 1000
 
 
-def occupied_spans(connection: Connection, latest_us: int, table: str = decision.name) -> list[int]:
+def occupied_spans(connection: Connection, latest_us: int) -> list[int]:
     """The spans in which a log has decisions, the oldest first and at most that of ``latest_us``.
 
     One look into the index for each. Ids that are no UUIDs, and those of clocks that are ahead, are in none.
     """
     found: list[int] = []
-    next_id = text(f'SELECT min(decision_id) FROM "{table}" WHERE decision_id >= :low')  # noqa: S608 - our own name
+    next_id = text("SELECT min(decision_id) FROM decision WHERE decision_id >= :low")
     low = ""
     while (first := connection.execute(next_id, {"low": low}).scalar()) is not None:
         try:

@@ -6,22 +6,17 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, Table
 
-from banditd.storage.schema.columns import metadata, text_column, time_column
+from banditd.storage.schema.columns import metadata, text_column, text_columns, time_column
 
 policy_anchor: Final = Table(
     "policy_anchor",
     metadata,
     text_column("policy", primary_key=True),
-    text_column("anchor_id"),
-    text_column("schema_hash"),
+    *text_columns("anchor_id", "schema_hash"),
     Column("version", BigInteger, nullable=False),
-    text_column("hyperparameters"),
-    text_column("learner"),
-    text_column("frozen"),
+    *text_columns("hyperparameters", "learner", "frozen"),
     Column("segments", Integer, nullable=False),
-    text_column("promotion", nullable=True),
-    text_column("reason", nullable=True),
-    text_column("key_name", nullable=True),
+    *text_columns("promotion", "reason", "key_name", nullable=True),
     time_column("taken_at_us"),
     text_column("test"),
     Column("alarm_day", BigInteger, nullable=True),
@@ -31,8 +26,7 @@ policy_anchor: Final = Table(
 anchor_segment: Final = Table(
     "anchor_segment",
     metadata,
-    text_column("anchor_id", primary_key=True),
-    text_column("arm", primary_key=True),
+    *text_columns("anchor_id", "arm", primary_key=True),
     Column("epoch", BigInteger, primary_key=True, autoincrement=False),
     Column("sums", LargeBinary, nullable=False),
 )
@@ -42,9 +36,7 @@ anchor_event: Final = Table(
     metadata,
     text_column("policy", primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
-    text_column("event"),
-    text_column("anchor_id"),
-    text_column("reason", nullable=True),
-    text_column("key_name", nullable=True),
+    *text_columns("event", "anchor_id"),
+    *text_columns("reason", "key_name", nullable=True),
     time_column("at_us"),
 )

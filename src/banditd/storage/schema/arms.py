@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, ForeignKey, Index, Integer, LargeBinary, Table, Text, text
 
-from banditd.storage.schema.columns import metadata, text_column, time_column
+from banditd.storage.schema.columns import metadata, text_column, text_columns, time_column
 
 policy: Final = Table(
     "policy",
@@ -22,8 +22,7 @@ arm: Final = Table(
     Column("policy", Text, ForeignKey("policy.policy"), primary_key=True, nullable=False),
     text_column("arm", primary_key=True),
     Column("position", Integer, nullable=False),
-    text_column("upstream_model"),
-    text_column("provider"),
+    *text_columns("upstream_model", "provider"),
     Column("usd_per_mtok_in", Double, nullable=False),
     Column("usd_per_mtok_out", Double, nullable=False),
     Column("usd_per_request", Double, nullable=False),
@@ -57,8 +56,7 @@ arm: Final = Table(
 arm_price: Final = Table(
     "arm_price",
     metadata,
-    text_column("policy", primary_key=True),
-    text_column("arm", primary_key=True),
+    *text_columns("policy", "arm", primary_key=True),
     time_column("valid_from_us", primary_key=True, autoincrement=False),
     Column("usd_per_mtok_in", Double, nullable=False),
     Column("usd_per_mtok_out", Double, nullable=False),
@@ -71,10 +69,7 @@ arm_price: Final = Table(
 settling: Final = Table(
     "settling",
     metadata,
-    text_column("policy", primary_key=True),
-    text_column("kind", primary_key=True),
-    text_column("members", primary_key=True),
-    text_column("writer", primary_key=True),
+    *text_columns("policy", "kind", "members", "writer", primary_key=True),
     Column("reached", BigInteger, nullable=False),
     Column("unsettled", BigInteger, nullable=False),
 )
@@ -116,9 +111,7 @@ policy_switch: Final = Table(
 budget_account: Final = Table(
     "budget_account",
     metadata,
-    text_column("policy", primary_key=True),
-    text_column("budget", primary_key=True),
-    text_column("account", primary_key=True),
+    *text_columns("policy", "budget", "account", primary_key=True),
     time_column("window_at_us", primary_key=True, autoincrement=False),
     Column("decisions", BigInteger, nullable=False),
     Column("charged_usd", Double, nullable=False),
@@ -140,10 +133,8 @@ secret: Final = Table(
 budget_correction: Final = Table(
     "budget_correction",
     metadata,
-    text_column("policy", primary_key=True),
-    text_column("correction_id", primary_key=True),
-    text_column("budget"),
-    text_column("account"),
+    *text_columns("policy", "correction_id", primary_key=True),
+    *text_columns("budget", "account"),
     time_column("window_at_us"),
     Column("usd", Double, nullable=False),
     text_column("reason"),

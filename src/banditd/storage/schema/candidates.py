@@ -18,17 +18,15 @@ from sqlalchemy import (
     text,
 )
 
-from banditd.storage.schema.columns import dependent_key, metadata, text_column, time_column
+from banditd.storage.schema.columns import dependent_key, metadata, text_column, text_columns, time_column
 
 candidate: Final = Table(
     "candidate",
     metadata,
     text_column("candidate_id", primary_key=True),
-    text_column("policy"),
-    text_column("name"),
+    *text_columns("policy", "name"),
     # JSON of what differs; rows are never updated.
-    text_column("settings"),
-    text_column("arms"),
+    *text_columns("settings", "arms"),
     time_column("created_at_us"),
     text_column("key_name", nullable=True),
     UniqueConstraint("policy", "name"),
@@ -39,18 +37,14 @@ evaluation: Final = Table(
     "evaluation",
     metadata,
     text_column("evaluation_id", primary_key=True),
-    text_column("policy"),
-    text_column("candidate"),
-    text_column("question"),
-    text_column("phase"),
+    *text_columns("policy", "candidate", "question", "phase"),
     text_column("finding", nullable=True),
     Column("done", BigInteger, nullable=False, server_default=text("0")),
     Column("total", BigInteger, nullable=False, server_default=text("0")),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     time_column("created_at_us"),
     time_column("finished_at_us", nullable=True),
-    text_column("key_name", nullable=True),
-    text_column("lease", nullable=True),
+    *text_columns("key_name", "lease", nullable=True),
     time_column("leased_until_us"),
     Index(None, "policy", "evaluation_id"),
     Index(None, "phase", "leased_until_us"),
@@ -62,9 +56,7 @@ candidate_shadow: Final = Table(
     metadata,
     text_column("shadow_id", primary_key=True),
     Column("candidate_id", Text, ForeignKey("candidate.candidate_id", ondelete="CASCADE"), nullable=False),
-    text_column("policy"),
-    text_column("rule"),
-    text_column("arms"),
+    *text_columns("policy", "rule", "arms"),
     Column("rated", BigInteger, nullable=False, server_default=text("0")),
     time_column("first_us", nullable=True),
     time_column("last_us", nullable=True),

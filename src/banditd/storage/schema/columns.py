@@ -21,6 +21,10 @@ def text_column(name: str, **options: Any) -> Column[Any]:
     return Column(name, Text, nullable=options.pop("nullable", False), **options)
 
 
+def text_columns(*names: str, **options: Any) -> list[Column[Any]]:
+    return [text_column(name, **options) for name in names]
+
+
 def time_column(name: str, **options: Any) -> Column[Any]:
     return Column(name, BigInteger, nullable=options.pop("nullable", False), **options)
 

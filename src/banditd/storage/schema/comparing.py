@@ -6,21 +6,23 @@ from typing import Final
 
 from sqlalchemy import Column, Double, Index, Integer, Table, UniqueConstraint
 
-from banditd.storage.schema.columns import claim_columns, dependent_key, metadata, text_column, time_column
+from banditd.storage.schema.columns import (
+    claim_columns,
+    dependent_key,
+    metadata,
+    text_column,
+    text_columns,
+    time_column,
+)
 
 comparison_task: Final = Table(
     "comparison_task",
     metadata,
     text_column("task_id", primary_key=True),
     dependent_key(primary_key=False),
-    text_column("judge"),
-    text_column("policy"),
-    text_column("arm"),
-    text_column("served_arm"),
+    *text_columns("judge", "policy", "arm", "served_arm"),
     Column("probability", Double, nullable=False),
-    text_column("question"),
-    text_column("served_answer"),
-    text_column("answer"),
+    *text_columns("question", "served_answer", "answer"),
     time_column("created_at_us"),
     time_column("expires_at_us"),
     *claim_columns(),
@@ -32,11 +34,8 @@ comparison: Final = Table(
     "comparison",
     metadata,
     dependent_key(),
-    text_column("judge", primary_key=True),
-    text_column("arm", primary_key=True),
-    text_column("served_arm"),
-    text_column("version"),
-    text_column("policy"),
+    *text_columns("judge", "arm", primary_key=True),
+    *text_columns("served_arm", "version", "policy"),
     Column("probability", Double, nullable=False),
     # baseline, served, same or inconsistent.
     text_column("outcome"),
@@ -44,9 +43,7 @@ comparison: Final = Table(
     time_column("compared_at_us"),
     # Null of comparisons that are older than these columns: the task that it was, what was said with either answer
     # first (first, second or same), and the lengths of the answers as they were compared, in characters.
-    text_column("task_id", nullable=True),
-    text_column("served_first", nullable=True),
-    text_column("baseline_first", nullable=True),
+    *text_columns("task_id", "served_first", "baseline_first", nullable=True),
     Column("served_chars", Integer, nullable=True),
     Column("answer_chars", Integer, nullable=True),
     Index(None, "judge", "version", "compared_at_us"),

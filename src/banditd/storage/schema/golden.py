@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, Table, false, text
 
-from banditd.storage.schema.columns import metadata, text_column, time_column
+from banditd.storage.schema.columns import metadata, text_column, text_columns, time_column
 
 # The answer is deleted when it is scored; the row some days after its day was counted.
 golden_case: Final = Table(
@@ -14,8 +14,7 @@ golden_case: Final = Table(
     metadata,
     text_column("policy", primary_key=True),
     Column("day", Integer, primary_key=True, autoincrement=False),
-    text_column("arm", primary_key=True),
-    text_column("prompt_id", primary_key=True),
+    *text_columns("arm", "prompt_id", primary_key=True),
     text_column("version"),
     Column("position", Integer, nullable=False),
     text_column("state"),
@@ -35,10 +34,8 @@ golden_case: Final = Table(
 golden_watch: Final = Table(
     "golden_watch",
     metadata,
-    text_column("policy", primary_key=True),
-    text_column("arm", primary_key=True),
-    text_column("version"),
-    text_column("test"),
+    *text_columns("policy", "arm", primary_key=True),
+    *text_columns("version", "test"),
     Column("alarm_day", BigInteger, nullable=True),
     time_column("updated_at_us"),
 )

@@ -12,6 +12,7 @@ from banditd.storage.schema.columns import (
     metadata,
     sum_columns,
     text_column,
+    text_columns,
     time_column,
 )
 
@@ -26,13 +27,9 @@ def answers_to_judge(name: str, *key: str) -> Table:
         metadata,
         text_column("task_id", primary_key=True),
         dependent_key(primary_key=False),
-        text_column("judge"),
-        text_column("version"),
-        text_column("policy"),
-        text_column("arm"),
+        *text_columns("judge", "version", "policy", "arm"),
         Column("probability", Double, nullable=False),
-        text_column("question"),
-        text_column("answer"),
+        *text_columns("question", "answer"),
         time_column("created_at_us"),
         time_column("expires_at_us"),
         *claim_columns(),
@@ -49,9 +46,7 @@ def verdicts_of_judges(name: str, *, of_each_arm: bool) -> Table:
         dependent_key(),
         text_column("judge", primary_key=True),
         text_column("arm", primary_key=of_each_arm),
-        text_column("task_id"),
-        text_column("version"),
-        text_column("policy"),
+        *text_columns("task_id", "version", "policy"),
         Column("probability", Double, nullable=False),
         Column("score", Double, nullable=False),
         text_column("reason"),
@@ -73,8 +68,7 @@ JUDGE_SUMS: Final = (*JUDGE_COUNTS, "cost_usd")
 judge_account: Final = Table(
     "judge_account",
     metadata,
-    text_column("judge", primary_key=True),
-    text_column("policy", primary_key=True),
+    *text_columns("judge", "policy", primary_key=True),
     Column("hour_at_us", BigInteger, primary_key=True, autoincrement=False),
     *sum_columns(JUDGE_COUNTS, ("cost_usd",)),
 )
@@ -82,8 +76,7 @@ judge_account: Final = Table(
 judge_refusal: Final = Table(
     "judge_refusal",
     metadata,
-    text_column("judge", primary_key=True),
-    text_column("version", primary_key=True),
+    *text_columns("judge", "version", primary_key=True),
     text_column("reason"),
     time_column("refused_at_us"),
 )

@@ -23,6 +23,7 @@ from banditd.storage.schema.columns import (
     metadata,
     sum_columns,
     text_column,
+    text_columns,
     time_column,
 )
 
@@ -85,8 +86,7 @@ contribution: Final = Table(
     "contribution",
     metadata,
     decision_key(primary_key=True),
-    text_column("policy"),
-    text_column("arm"),
+    *text_columns("policy", "arm"),
     Column("epoch", BigInteger, nullable=False),
     Column("weight", Double, nullable=False),
     Column("reward", Double, nullable=False),
@@ -138,9 +138,7 @@ arm_fold_queue: Final = Table(
 segment: Final = Table(
     "segment",
     metadata,
-    text_column("policy", primary_key=True),
-    text_column("schema_hash", primary_key=True),
-    text_column("arm", primary_key=True),
+    *text_columns("policy", "schema_hash", "arm", primary_key=True),
     Column("epoch", BigInteger, primary_key=True, autoincrement=False),
     Column("sums", LargeBinary, nullable=False),
     Column("version", BigInteger, nullable=False),
@@ -150,24 +148,20 @@ segment: Final = Table(
 learner_state: Final = Table(
     "learner_state",
     metadata,
-    text_column("policy", primary_key=True),
-    text_column("schema_hash", primary_key=True),
+    *text_columns("policy", "schema_hash", primary_key=True),
     Column("version", BigInteger, nullable=False),
     Column("epoch", BigInteger, nullable=False),
-    text_column("hyperparameters"),
-    text_column("learner"),
+    *text_columns("hyperparameters", "learner"),
     time_column("updated_at_us"),
 )
 
 snapshot: Final = Table(
     "snapshot",
     metadata,
-    text_column("policy", primary_key=True),
-    text_column("schema_hash", primary_key=True),
+    *text_columns("policy", "schema_hash", primary_key=True),
     Column("version", BigInteger, primary_key=True, autoincrement=False),
     Column("epoch", BigInteger, nullable=False),
-    text_column("hyperparameters"),
-    text_column("learner"),
+    *text_columns("hyperparameters", "learner"),
     Column("folded", Integer, nullable=False),
     time_column("created_at_us"),
 )
@@ -176,9 +170,7 @@ snapshot: Final = Table(
 context_value: Final = Table(
     "context_value",
     metadata,
-    text_column("policy", primary_key=True),
-    text_column("tag", primary_key=True),
-    text_column("value", primary_key=True),
+    *text_columns("policy", "tag", "value", primary_key=True),
     Column("place", Integer, nullable=False),
     UniqueConstraint("policy", "tag", "place"),
 )
@@ -199,8 +191,7 @@ rollup: Final = Table(
     text_column("policy", primary_key=True),
     time_column("bucket_at_us", primary_key=True, autoincrement=False),
     Column("bucket_s", Integer, primary_key=True, autoincrement=False),
-    text_column("arm", primary_key=True),
-    text_column("writer", primary_key=True),
+    *text_columns("arm", "writer", primary_key=True),
     *sum_columns(INTEGER_SUMS + _RETIRED_INTEGERS, FLOAT_SUMS + _RETIRED_FLOATS),
     Index(None, "bucket_s", "bucket_at_us"),
     sqlite_with_rowid=False,
@@ -209,9 +200,7 @@ rollup: Final = Table(
 arm_total: Final = Table(
     "arm_total",
     metadata,
-    text_column("policy", primary_key=True),
-    text_column("arm", primary_key=True),
-    text_column("writer", primary_key=True),
+    *text_columns("policy", "arm", "writer", primary_key=True),
     *sum_columns(INTEGER_SUMS + _RETIRED_INTEGERS, FLOAT_SUMS + _RETIRED_FLOATS),
     sqlite_with_rowid=False,
 )
@@ -219,11 +208,9 @@ arm_total: Final = Table(
 cluster_stat: Final = Table(
     "cluster_stat",
     metadata,
-    text_column("policy", primary_key=True),
-    text_column("schema_hash", primary_key=True),
+    *text_columns("policy", "schema_hash", primary_key=True),
     Column("cluster", Integer, primary_key=True, autoincrement=False),
-    text_column("arm", primary_key=True),
-    text_column("writer", primary_key=True),
+    *text_columns("arm", "writer", primary_key=True),
     *sum_columns(CLUSTER_INTEGER_SUMS, CLUSTER_FLOAT_SUMS),
     sqlite_with_rowid=False,
 )
@@ -239,8 +226,7 @@ delay_count: Final = Table(
 row_count: Final = Table(
     "row_count",
     metadata,
-    text_column("name", primary_key=True),
-    text_column("writer", primary_key=True),
+    *text_columns("name", "writer", primary_key=True),
     Column("rows", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )

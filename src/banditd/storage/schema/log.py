@@ -6,14 +6,21 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, Table, UniqueConstraint, text
 
-from banditd.storage.schema.columns import decision_key, dependent_key, metadata, text_column, time_column
+from banditd.storage.schema.columns import (
+    decision_key,
+    dependent_key,
+    metadata,
+    text_column,
+    text_columns,
+    time_column,
+)
 from banditd.storage.schema.record import RECORD
 
 
-def _where_given(table: str, column: str, indexed: str | None = None, name: str | None = None) -> Index:
-    """An index of a column (or of ``indexed``) over the rows that have a value in it, which most have not."""
-    given = text(f"{column} IS NOT NULL")
-    return Index(name or f"ix_{table}_{column}", indexed or column, sqlite_where=given, postgresql_where=given)
+def _where_given(table: str, column: str, *indexed: str, name: str | None = None) -> Index:
+    """An index of a column (or of those ``indexed``) over the rows that have a value in it, which most have not."""
+    given, columns = text(f"{column} IS NOT NULL"), indexed or (column,)
+    return Index(name or "_".join(("ix", table, *columns)), *columns, sqlite_where=given, postgresql_where=given)
 
 
 decision: Final = Table(
@@ -24,29 +31,9 @@ decision: Final = Table(
     Index(None, "policy", "decision_id"),
     Index(None, "policy", "arm", "decision_id"),
     Index(None, "policy", "expires_at_us"),
-    Index(
-        "ix_decision_policy_session_id_decision_id",
-        "policy",
-        "session_id",
-        "decision_id",
-        sqlite_where=text("session_id IS NOT NULL"),
-        postgresql_where=text("session_id IS NOT NULL"),
-    ),
-    Index(
-        "ix_decision_reference_key_name_decision_id",
-        "reference",
-        "key_name",
-        "decision_id",
-        sqlite_where=text("reference IS NOT NULL"),
-        postgresql_where=text("reference IS NOT NULL"),
-    ),
-    Index(
-        "ix_decision_task_id_decision_id",
-        "task_id",
-        "decision_id",
-        sqlite_where=text("task_id IS NOT NULL"),
-        postgresql_where=text("task_id IS NOT NULL"),
-    ),
+    _where_given("decision", "session_id", "policy", "session_id", "decision_id"),
+    _where_given("decision", "reference", "reference", "key_name", "decision_id"),
+    _where_given("decision", "task_id", "task_id", "decision_id"),
     *[_where_given("decision", name) for name in ("request_id", "trace_id", "regenerated_from", "escalated_from")],
 )
 
@@ -74,16 +61,12 @@ def _reward_columns() -> list[Column[Any]]:
         text_column("identity"),
         Column("revision", Integer, nullable=False),
         Column("keyed", Boolean, nullable=False),
-        text_column("kind"),
-        text_column("status"),
-        text_column("metric"),
-        text_column("source"),
+        *text_columns("kind", "status", "metric", "source"),
         Column("value", Double),
         Column("reward", Double),
         Column("noise_variance", Double, nullable=False),
         Column("late", Boolean, nullable=False),
-        text_column("metadata"),
-        text_column("body_hash"),
+        *text_columns("metadata", "body_hash"),
         time_column("received_at_us"),
     ]
 
@@ -107,8 +90,7 @@ arm_reward: Final = Table(
     metadata,
     text_column("reward_id", primary_key=True),
     dependent_key(primary_key=False),
-    text_column("policy"),
-    text_column("arm"),
+    *text_columns("policy", "arm"),
     *_reward_columns(),
     UniqueConstraint("identity", "revision"),
     Index(None, "decision_id"),
@@ -118,15 +100,13 @@ usage_report: Final = Table(
     "usage_report",
     metadata,
     decision_key(primary_key=True),
-    text_column("policy"),
-    text_column("arm"),
+    *text_columns("policy", "arm"),
     text_column("served_arm", nullable=True),
     Column("input_tokens", BigInteger),
     Column("output_tokens", BigInteger),
     Column("cost_usd", Double),
     Column("latency_ms", Double),
-    text_column("error", nullable=True),
-    text_column("finish_reason", nullable=True),
+    *text_columns("error", "finish_reason", nullable=True),
     Column("estimated", Boolean, nullable=False),
     text_column("body_hash"),
     time_column("received_at_us"),
@@ -140,17 +120,10 @@ usage_report: Final = Table(
     text_column("response_id", nullable=True),
     Column("refusal", Boolean),
     Column("output_chars", BigInteger),
-    text_column("regenerated_from", nullable=True),
-    text_column("escalated_to", nullable=True),
+    *text_columns("regenerated_from", "escalated_to", nullable=True),
     Index(None, "policy", "decision_id"),
-    *[_where_given("usage_report", name) for name in ("regenerated_from", "escalated_to")],
-    _where_given("usage_report", "escalated_to", "decision_id", "ix_usage_report_decision_id_escalated"),
-    Index(
-        "ix_usage_report_response_id",
-        "response_id",
-        sqlite_where=text("response_id IS NOT NULL"),
-        postgresql_where=text("response_id IS NOT NULL"),
-    ),
+    *[_where_given("usage_report", name) for name in ("regenerated_from", "escalated_to", "response_id")],
+    _where_given("usage_report", "escalated_to", "decision_id", name="ix_usage_report_decision_id_escalated"),
 )
 
 # What a report said before a later one completed or corrected it.
@@ -171,8 +144,7 @@ attempt: Final = Table(
     metadata,
     dependent_key(),
     Column("ordinal", Integer, primary_key=True, autoincrement=False),
-    text_column("policy"),
-    text_column("arm"),
+    *text_columns("policy", "arm"),
     text_column("error", nullable=True),
     Column("latency_ms", Double),
     Column("input_tokens", BigInteger),
@@ -189,10 +161,8 @@ attempt: Final = Table(
 session: Final = Table(
     "session",
     metadata,
-    text_column("policy", primary_key=True),
-    text_column("session_id", primary_key=True),
-    text_column("arm"),
-    text_column("decision_id"),
+    *text_columns("policy", "session_id", primary_key=True),
+    *text_columns("arm", "decision_id"),
     time_column("updated_at_us"),
     Index(None, "updated_at_us"),
 )
@@ -200,14 +170,10 @@ session: Final = Table(
 idempotency_key: Final = Table(
     "idempotency_key",
     metadata,
-    text_column("policy", primary_key=True),
-    text_column("key_name", primary_key=True),
-    text_column("operation", primary_key=True),
-    text_column("idempotency_key", primary_key=True),
+    *text_columns("policy", "key_name", "operation", "idempotency_key", primary_key=True),
     Column("item", Integer, primary_key=True, autoincrement=False),
     text_column("request_hash"),
-    text_column("decision_id", nullable=True),
-    text_column("answer", nullable=True),
+    *text_columns("decision_id", "answer", nullable=True),
     time_column("created_at_us"),
     Index(None, "created_at_us"),
     sqlite_with_rowid=False,

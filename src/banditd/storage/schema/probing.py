@@ -10,7 +10,14 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, Double, Index, Integer, Table, UniqueConstraint, text
 
-from banditd.storage.schema.columns import dependent_key, metadata, sum_columns, text_column, time_column
+from banditd.storage.schema.columns import (
+    dependent_key,
+    metadata,
+    sum_columns,
+    text_column,
+    text_columns,
+    time_column,
+)
 from banditd.storage.schema.judging import answers_to_judge, verdicts_of_judges
 
 # A row stays with its decision; the request is deleted when the call has ended or cannot be made.
@@ -19,16 +26,10 @@ probe: Final = Table(
     metadata,
     text_column("probe_id", primary_key=True),
     dependent_key(primary_key=False),
-    text_column("judge"),
-    text_column("policy"),
-    text_column("arm"),
+    *text_columns("judge", "policy", "arm"),
     Column("probability", Double, nullable=False),
-    text_column("state"),
-    text_column("surface"),
-    text_column("body", nullable=True),
-    text_column("headers", nullable=True),
-    text_column("served_arm", nullable=True),
-    text_column("served_answer", nullable=True),
+    *text_columns("state", "surface"),
+    *text_columns("body", "headers", "served_arm", "served_answer", nullable=True),
     Column("input_tokens", BigInteger, nullable=False),
     Column("reserve_usd", Double, nullable=False),
     Column("cost_usd", Double, nullable=False, server_default=text("0")),
@@ -54,8 +55,7 @@ PROBE_SUMS: Final = (*PROBE_COUNTS, "cost_usd")
 probe_account: Final = Table(
     "probe_account",
     metadata,
-    text_column("judge", primary_key=True),
-    text_column("policy", primary_key=True),
+    *text_columns("judge", "policy", primary_key=True),
     Column("hour_at_us", BigInteger, primary_key=True, autoincrement=False),
     *sum_columns(PROBE_COUNTS, ("cost_usd",)),
 )

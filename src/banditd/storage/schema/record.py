@@ -198,7 +198,7 @@ def shown(row: Mapping[Any, Any]) -> dict[str, object]:
 
     Raises TypeError or ValueError for a damaged row.
     """
-    found = dict(row)
+    found = {str(name): value for name, value in row.items()}  # SQLAlchemy's own names are slow to serialise
     for name, show in _shown.items():
         value = found.get(name)
         if value is not None:

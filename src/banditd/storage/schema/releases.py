@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy import Boolean, Column, Double, Index, Integer, Table, UniqueConstraint, text
 
-from banditd.storage.schema.columns import metadata, text_column, time_column
+from banditd.storage.schema.columns import metadata, text_column, text_columns, time_column
 
 policy_release: Final = Table(
     "policy_release",
@@ -15,14 +15,10 @@ policy_release: Final = Table(
     text_column("policy"),
     # The policy while the release is open, else null: so there is one open release of a policy at most.
     text_column("open_policy", nullable=True),
-    text_column("candidate"),
-    text_column("terms"),
-    text_column("tests"),
-    text_column("phase"),
+    *text_columns("candidate", "terms", "tests", "phase"),
     Column("step", Integer, nullable=False),
     Column("due", Boolean, nullable=False, server_default=text("false")),
-    text_column("reason", nullable=True),
-    text_column("key_name", nullable=True),
+    *text_columns("reason", "key_name", nullable=True),
     time_column("created_at_us"),
     time_column("step_at_us"),
     time_column("ended_at_us", nullable=True),
@@ -38,8 +34,7 @@ release_event: Final = Table(
     text_column("event"),
     Column("step", Integer, nullable=False),
     Column("share", Double, nullable=False),
-    text_column("reason", nullable=True),
-    text_column("key_name", nullable=True),
+    *text_columns("reason", "key_name", nullable=True),
     time_column("at_us"),
 )
 
@@ -60,9 +55,7 @@ release_point: Final = Table(
 release_unit: Final = Table(
     "release_unit",
     metadata,
-    text_column("release_id", primary_key=True),
-    text_column("measure", primary_key=True),
-    text_column("unit", primary_key=True),
+    *text_columns("release_id", "measure", "unit", primary_key=True),
     text_column("decision_id"),
     # What waits until the decision is old enough; null once it is counted.
     text_column("held", nullable=True),

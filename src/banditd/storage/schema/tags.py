@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, Index, Integer, Table, text
 
-from banditd.storage.schema.columns import metadata, sum_columns, text_column, time_column
+from banditd.storage.schema.columns import metadata, sum_columns, text_column, text_columns, time_column
 from banditd.storage.schema.learning import CLUSTER_FLOAT_SUMS, CLUSTER_INTEGER_SUMS, FLOAT_SUMS, INTEGER_SUMS
 
 tag_entry: Final = Table(
@@ -26,9 +26,7 @@ tag_entry: Final = Table(
 tag_value: Final = Table(
     "tag_value",
     metadata,
-    text_column("policy", primary_key=True),
-    text_column("tag", primary_key=True),
-    text_column("value", primary_key=True),
+    *text_columns("policy", "tag", "value", primary_key=True),
     Column("decisions", BigInteger, nullable=False, server_default=text("0")),
     # Start of the newest hour in which a decision had it.
     time_column("last_at_us"),
@@ -38,9 +36,7 @@ tag_value: Final = Table(
 tag_rollup: Final = Table(
     "tag_rollup",
     metadata,
-    text_column("policy", primary_key=True),
-    text_column("tag", primary_key=True),
-    text_column("value", primary_key=True),
+    *text_columns("policy", "tag", "value", primary_key=True),
     time_column("bucket_at_us", primary_key=True, autoincrement=False),
     Column("bucket_s", Integer, primary_key=True, autoincrement=False),
     text_column("arm", primary_key=True),
@@ -52,10 +48,7 @@ tag_rollup: Final = Table(
 tag_total: Final = Table(
     "tag_total",
     metadata,
-    text_column("policy", primary_key=True),
-    text_column("tag", primary_key=True),
-    text_column("value", primary_key=True),
-    text_column("arm", primary_key=True),
+    *text_columns("policy", "tag", "value", "arm", primary_key=True),
     *sum_columns(INTEGER_SUMS, FLOAT_SUMS),
     sqlite_with_rowid=False,
 )
@@ -63,10 +56,7 @@ tag_total: Final = Table(
 tag_cluster: Final = Table(
     "tag_cluster",
     metadata,
-    text_column("policy", primary_key=True),
-    text_column("schema_hash", primary_key=True),
-    text_column("tag", primary_key=True),
-    text_column("value", primary_key=True),
+    *text_columns("policy", "schema_hash", "tag", "value", primary_key=True),
     Column("cluster", Integer, primary_key=True, autoincrement=False),
     text_column("arm", primary_key=True),
     *sum_columns(CLUSTER_INTEGER_SUMS, CLUSTER_FLOAT_SUMS),
@@ -76,8 +66,7 @@ tag_cluster: Final = Table(
 cluster_name: Final = Table(
     "cluster_name",
     metadata,
-    text_column("policy", primary_key=True),
-    text_column("maps", primary_key=True),
+    *text_columns("policy", "maps", primary_key=True),
     Column("cluster", Integer, primary_key=True, autoincrement=False),
     text_column("name"),
     time_column("updated_at_us"),

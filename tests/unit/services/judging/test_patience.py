@@ -15,9 +15,10 @@ from banditd.core.probing import ProbeRule
 from banditd.core.types import Decision, Query
 from banditd.obs.metrics import Metrics
 from banditd.ports.upstreams import TokenUsage
+from banditd.services import patience
 from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.listening import Answered
-from banditd.services.judging import holding, probe_worker, worker
+from banditd.services.judging import holding, probe_worker
 from banditd.services.judging.probe_worker import Probed, ProbeWorker
 from banditd.services.judging.sampling import AnswerSampling, Coin
 from banditd.services.judging.worker import JudgeWorker
@@ -79,7 +80,7 @@ def counted(metrics: Metrics, outcome: str) -> float:
 async def test_the_cost_of_a_call_without_a_verdict_is_booked_when_the_database_is_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(worker, "KEEP_AGAIN_S", (0.0, 0.0))
+    monkeypatch.setattr(patience, "AGAIN_S", (0.0, 0.0))
     store, metrics = Store(away=2), Metrics(version="0")
     judge = JudgeWorker(RULE, cast("Any", store), cast("Any", Upstreams()), Clock(), metrics)
     assert await judge.step() == 1
