@@ -13,7 +13,7 @@ from typing import Final
 
 from banditd.ope.fixed import FIXED_ARM_SUMS, FixedArmSums
 from banditd.ope.reference import ENOUGH_WORTH, TOLERANCE, Verdict, verdict_of
-from banditd.services.reports.saved import Saved, saved_against
+from banditd.services.reports.saved import SAVED_SUMS, Saved, saved_against
 from banditd.services.reports.savings import Reference, fixed_arm_sums
 from banditd.services.reports.summaries import ratio
 from banditd.services.reports.verdicts import (
@@ -30,9 +30,7 @@ from banditd.services.reports.verdicts import (
 Fields = dict[str, object]
 HEADLINE_SUMS: Final = ("decisions", "predicted_spend_usd", "tried_decisions", "tried_usd", "tried_reward")
 """Columns of ``ReportReader.against`` that ``headline`` reads of all arms."""
-BASELINE_SUMS: Final = (
-    "fixed_decisions", "fixed_cost_usd", "compared_decisions", "compared_usd", "compared_fixed_usd", *FIXED_ARM_SUMS,
-)  # fmt: skip
+BASELINE_SUMS: Final = (*SAVED_SUMS, *FIXED_ARM_SUMS)
 """Those that it reads of the baseline."""
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from banditd.bandit.changes.arm_changes import ChangeEvent
 from banditd.core.types import MICROSECONDS_PER_SECOND, Arm, FloatArray
 from banditd.services.reports.discrepancy import Cells
-from banditd.services.reports.saved import saved_against
+from banditd.services.reports.saved import SAVED_SUMS, saved_against
 from banditd.services.reports.summaries import MeanReward, Row, entropy_nats, mean_reward, normal_interval, ratio
 
 _VECTORS: Final = ("probability", "mean", "deviation", "cost_usd", "penalty", "own_probability")
@@ -27,7 +27,7 @@ REWARD_SUMS: Final = ("rewards", "weight", "weighted_reward", "weighted_square")
 ARM_SUMS: Final = (
     "decisions", "explored", "greedy", *REWARD_SUMS, "spend_usd", "predicted_spend_usd", "latency_ms_sum",
     "latency_reports", "usage_reports", "input_tokens", "output_tokens", "cached_input_tokens", "errors",
-    "fixed_decisions", "fixed_cost_usd",
+    *SAVED_SUMS,
 )  # fmt: skip
 """Columns that ``arm_rows`` reads."""
 STEP_SUMS: Final = (

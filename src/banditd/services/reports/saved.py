@@ -8,6 +8,10 @@ from typing import Final
 
 from banditd.services.reports.summaries import Row, ratio
 
+SAVED_SUMS: Final = (
+    "fixed_decisions", "fixed_cost_usd", "compared_decisions", "compared_usd", "compared_fixed_usd",
+)  # fmt: skip
+"""Columns of an arm that ``saved_against`` reads."""
 _ROUNDING: Final = 1e-9
 
 
