@@ -31,13 +31,14 @@ _CONTEXTS: Final = "/v1/stats/contexts"
 PAGES: Final[Mapping[str, Sequence[str]]] = {
     "overview, 30 days": (
         *_FRAME, "/v1/stats?window_s=2592000", "/v1/savings?since={month}", "/v1/decisions?policy=default&limit=8",
-        "/v1/budgets", "/v1/tags", "/v1/savings?by=tag:team&since={month}", "/v1/stats/upstreams?window_s=2592000",
+        "/v1/budgets", "/v1/tags", "/v1/savings?by=tag:team&since={month}&limit=20",
+        "/v1/stats/upstreams?window_s=2592000",
         "/v1/stats/timeseries?since={month}&step_s=86400",
         "/v1/savings?since={month}&step_s=324000",
     ),
     "overview, all": (
         *_FRAME, "/v1/stats", "/v1/savings", "/v1/decisions?policy=default&limit=8", "/v1/budgets", "/v1/tags",
-        "/v1/savings?by=tag:team", "/v1/stats/upstreams?window_s=31536000",
+        "/v1/savings?by=tag:team&limit=20", "/v1/stats/upstreams?window_s=31536000",
         "/v1/stats/timeseries?since={year}&step_s=604800",
     ),
     "tasks": (
@@ -61,6 +62,7 @@ PAGES: Final[Mapping[str, Sequence[str]]] = {
     "over HTTP alone": (
         "/v1/stats?by=tag:team", "/v1/stats?by=tag:team&window_s=86400",
         "/v1/stats?by=tag:team&window_s=2592000", "/v1/stats?tag=team:team-0&window_s=2592000",
+        "/v1/savings?by=tag:team&since={month}", "/v1/savings?by=tag:team",
         "/v1/savings?tag=team:team-0", "/v1/stats/contexts?tag=team:team-0",
         "/v1/stats/timeseries?by=tag:team&since={month}&step_s=86400",
         "/v1/stats/timeseries?by=tag:team&since={year}&step_s=604800",

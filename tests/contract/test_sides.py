@@ -12,6 +12,7 @@ from tests.contract.conftest import HOUR_US, NOW_US, make_fold
 
 from banditd.core.rewards import UsageReport
 from banditd.ports import EstimateDelta
+from banditd.ports.tags import busiest_first
 from banditd.services.reports.headline import BASELINE_SUMS, HEADLINE_SUMS
 from banditd.services.reports.verdicts import PACE_SUMS
 from banditd.storage import Storage
@@ -106,7 +107,7 @@ async def test_both_sides_of_every_stretch_are_what_the_log_says(storage, make, 
                 for value in "abc":
                     wanted = plain(log, arm, stretch, lambda one, value=value: one.tags.get("team") == value)
                     agree(values.get(value, ({}, {})), wanted)
-                    only = await storage.tags.against("default", "team", value, arm, stretch, OF_ALL, BASELINE_SUMS)
+                    only = await storage.tags.against("default", "team", [value], arm, stretch, OF_ALL, BASELINE_SUMS)
                     assert only.keys() == values.keys() & {value}
                     for side in only.values():  # added up by another statement, so in another order
                         assert [one.keys() for one in side] == [one.keys() for one in values[value]]
@@ -187,6 +188,10 @@ async def test_a_period_is_all_buckets_that_reach_into_it_for_every_reading(stor
         for value, found in values.items():
             mine = [one for one in reached[tag_rollup] if (one["tag"], one["value"]) == ("team", value)]
             equal(found, added(mine, arm, names))
+        busiest = await storage.tags.against("default", "team", None, arm, period, names, BASELINE_SUMS, most=2)
+        assert list(busiest) == busiest_first({value: sides[0]["decisions"] for value, sides in values.items()})[:2]
+        for value, found in busiest.items():
+            equal(found, values[value])
         there = {one["value"] for one in reached[tag_rollup] if one["tag"] == "team" and one["decisions"]}
         assert there <= values.keys()
 

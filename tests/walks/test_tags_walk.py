@@ -80,6 +80,9 @@ async def test_what_was_saved_by_tag_adds_up_to_the_whole(open_daemon: OpenDaemo
                 group["saved"], group["lost"], group["headline"],
             )  # fmt: skip
         assert (await tags.savings("default", None, None))["groups"] == []
+        for most in (1, 2, 9):
+            busiest: Any = await tags.savings("default", None, None, by="task", most=most)
+            assert busiest["groups"] == whole["groups"][:most]
 
 
 async def test_the_log_is_searched_by_tag_with_case_and_whatever_the_value_holds(open_daemon: OpenDaemon) -> None:

@@ -175,3 +175,18 @@ async def test_a_stretch_without_decisions_says_so_and_a_wrong_one_is_refused(li
     wrong = await live.get(f"/v1/savings?policy=even&since={long_ago}&until={long_ago}")
     assert wrong.status == 422
     assert (await live.get("/v1/savings?policy=nobody")).status == 404
+
+
+async def test_so_many_values_as_are_asked_for_the_busiest_first(live: Any) -> None:
+    for value, times in (("legal", 1), ("sales", 3), ("support", 2)):
+        for _ in range(times):
+            body = {"input": "hello", "policy": "even", "tags": {"team": value}}
+            assert (await live.post("/v1/route", json=body)).status == 200
+    path = "/v1/savings?policy=even&by=tag:team"
+    everybody = (await get(live, path))["groups"]
+    assert [group["value"] for group in everybody] == ["sales", "support", "legal"]
+    for limit in (1, 2, 1000):
+        assert (await get(live, f"{path}&limit={limit}"))["groups"] == everybody[:limit]
+    for wrong in ("0", "-1", "1001", "many"):
+        answer = await live.get(f"{path}&limit={wrong}")
+        assert (answer.status, (await answer.json())["errors"][0]["pointer"]) == (422, "limit")

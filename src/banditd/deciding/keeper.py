@@ -148,7 +148,7 @@ class Keeper:
 
     def begin_with(self, other: Keeper, *, misses: bool) -> None:
         """Begin with the recent decisions of another, and with its misses where the baseline is the same."""
-        self.promise.window = copy.deepcopy(other.promise.window)
+        self.promise.window = other.promise.window.copied()
         if misses:
             self.misses = copy.copy(other.misses)
 

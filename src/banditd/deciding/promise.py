@@ -168,7 +168,7 @@ class Promise:
     def frozen(self) -> Promise:
         """A copy that ``observe`` does not change."""
         still = copy.copy(self)
-        still.window = copy.deepcopy(self.window)
+        still.window = self.window.copied()
         return still
 
     @property

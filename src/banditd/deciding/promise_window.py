@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Final
 
 import numpy as np
@@ -26,6 +27,13 @@ class Window:
         self._x[row], self._cost[row], self._eligible[row], self._own[row] = x, cost_usd, eligible, own
         self._next = (row + 1) % WINDOW
         self.size = min(self.size + 1, WINDOW)
+
+    def copied(self) -> Window:
+        """The same rows, which ``add`` does not change."""
+        other = copy.copy(self)
+        for name in ("_x", "_cost", "_eligible", "_own"):
+            setattr(other, name, getattr(self, name).copy())
+        return other
 
     def reprice(self, factor: FloatArray) -> None:
         """Prices are now so many times what they were, float64 (K,): so are those of the remembered decisions."""

@@ -26,6 +26,11 @@ class TagValue:
         return {"tag": self.tag, "value": self.value, "other": self.value is None}
 
 
+def busiest_first(decisions: Mapping[str, float]) -> list[str]:
+    """Values of a tag by their decisions, most first; ``REST`` is last."""
+    return sorted(decisions, key=lambda value: (value == REST, -decisions[value], value))
+
+
 class TagReader(Protocol):
     """Read models by tag: their cost does not grow with the number of decisions or of values."""
 
@@ -50,13 +55,17 @@ class TagReader(Protocol):
         self,
         policy: str,
         tag: str,
-        value: str | None,
+        values: Sequence[str] | None,
         arm: str | None,
         period: Period,
         of_all: Sequence[str],
         of_arm: Sequence[str],
+        most: int | None = None,
     ) -> Mapping[str, Sides]:
-        """By value what ``ReportReader.against`` tells of a period; of one value where that is given."""
+        """By value what ``ReportReader.against`` tells of a period; of these values where they are given.
+
+        most : of so many values, the first by ``busiest_first``; ``decisions`` is in ``of_all`` then.
+        """
 
     async def timeseries(
         self,

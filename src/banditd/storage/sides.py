@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Select, func
 
 from banditd.core.generations import learned_as
 from banditd.ports.reading import Sides
+from banditd.ports.tags import busiest_first
 from banditd.storage.arms import present_generations
 from banditd.storage.schema import INTEGER_SUMS
 from banditd.storage.sum_queries import Scope, Selection, summed
@@ -37,18 +38,20 @@ class OfArm:
 
     def whole(self, rows: Selection) -> Sides:
         """Of the rows together; a side without rows is empty."""
-        return self._by(rows, None).get(None, ({}, {}))
+        everything = self._sums(rows, self._of_all, None)
+        return everything.get(None, {}), self._mine(rows, None).get(None, {}) if everything else {}
 
-    def by_value(self, rows: Selection) -> dict[str, Sides]:
-        """Of the rows of every value of a tag."""
-        return self._by(rows, "value")
-
-    def _by(self, rows: Selection, key: str | None) -> dict[Any, Sides]:
-        everything = self._sums(rows, self._of_all, key)
-        mine = {}
-        if self._learned is not None:
-            mine = self._sums(rows.of(arm=self._learned), self._of_arm, key)
+    def by_value(self, rows: Selection, most: int | None = None) -> dict[str, Sides]:
+        """Of the rows of every value of a tag, or of the busiest ones."""
+        everything = self._sums(rows, self._of_all, "value")
+        if most is not None and len(everything) > most:
+            values = busiest_first({value: sums["decisions"] for value, sums in everything.items()})[:most]
+            everything, rows = {value: everything[value] for value in values}, rows.among(values)
+        mine = self._mine(rows, "value")
         return {value: (sums, mine.get(value, {})) for value, sums in everything.items()}
+
+    def _mine(self, rows: Selection, key: str | None) -> dict[Any, dict[str, float]]:
+        return {} if self._learned is None else self._sums(rows.of(arm=self._learned), self._of_arm, key)
 
     def _sums(self, rows: Selection, names: tuple[str, ...], key: str | None) -> dict[Any, dict[str, float]]:
         scope = replace(rows.scope, drawn=True) if _OF_DRAWN.issuperset(names) else rows.scope

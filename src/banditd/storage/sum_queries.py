@@ -25,13 +25,12 @@ from banditd.core.generations import shown_as
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ports.reading import Period
 from banditd.storage.arms import present_generations
-from banditd.storage.schema import decision, tag_value
+from banditd.storage.schema import decision
 
 Rows = list[Mapping[str, float | str]]
-_POLICY: Final[BindParameter[str]] = bindparam("policy")
 _NEWEST: Final = (
     select(decision.c.schema_hash)
-    .where(decision.c.policy == _POLICY)
+    .where(decision.c.policy == bindparam("policy"))
     .order_by(decision.c.decision_id.desc())
     .limit(1)
 )
@@ -41,12 +40,14 @@ _NEWEST: Final = (
 class Scope:
     """Which rows of a table of counters, but for the values that every run of a query is given.
 
-    equal : columns that have one value. since, until : whether the period has this end. longest_s : of a bucket,
-    where one that begins before the period counts if it ends in it; else 0. drawn : of arms that were drawn alone.
+    equal : columns that have one value. named : whether the values of the tag are given. since, until : whether the
+    period has this end. longest_s : of a bucket, where one that begins before the period counts if it ends in it;
+    else 0. drawn : of arms that were drawn alone.
     """
 
     table: Table
     equal: tuple[str, ...]
+    named: bool = False
     since: bool = False
     until: bool = False
     longest_s: int = 0
@@ -58,12 +59,10 @@ class Scope:
         found: list[ColumnElement[bool]] = [c[name] == bindparam(name) for name in self.equal]
         if self.drawn:
             found.append(c.decisions > 0)
+        if self.named:
+            found.append(c.value.in_(bindparam("values", expanding=True)))
         if self.since:
             found.append(c.bucket_at_us > _time("after_us"))
-            if "tag" in self.equal and "value" not in self.equal:
-                # With every value by name, the index leads to the period of each.
-                v = tag_value.c
-                found.append(c.value.in_(select(v.value).where(v.policy == _POLICY, v.tag == bindparam("tag"))))
         if self.since and self.longest_s:
             ends_us = c.bucket_at_us + cast(c.bucket_s, BigInteger) * MICROSECONDS_PER_SECOND
             # Of most buckets their beginning says enough, and where they end is not worked out.
@@ -83,6 +82,10 @@ class Selection(NamedTuple):
         """Those of its rows that have these values."""
         return Selection(replace(self.scope, equal=(*self.scope.equal, *equal)), {**self.values, **equal})
 
+    def among(self, values: Sequence[str]) -> Selection:
+        """Those of these values of a tag."""
+        return Selection(replace(self.scope, named=True), {**self.values, "values": list(values)})
+
 
 def selection(
     table: Table, equal: Mapping[str, object], period: Period = (None, None), *, longest_s: int = 0
@@ -95,7 +98,8 @@ def selection(
         values |= {"since_us": since_us, "after_us": after_us}
     if until_us is not None:
         values["until_us"] = until_us
-    return Selection(Scope(table, tuple(equal), since_us is not None, until_us is not None, longest_s), values)
+    scope = Scope(table, tuple(equal), since=since_us is not None, until=until_us is not None, longest_s=longest_s)
+    return Selection(scope, values)
 
 
 def in_steps(table: Table, equal: Mapping[str, object], *, since_us: int, until_us: int, step_s: int) -> Selection:

@@ -60,14 +60,19 @@ class SqlTagReader:
         self,
         policy: str,
         tag: str,
-        value: str | None,
+        values: Sequence[str] | None,
         arm: str | None,
         period: Period,
         of_all: Sequence[str],
         of_arm: Sequence[str],
+        most: int | None = None,
     ) -> Mapping[str, Sides]:
-        rows = _in_period(policy, tag, value, period)
-        return await self._read(lambda connection: OfArm(connection, policy, arm, of_all, of_arm).by_value(rows))
+        rows = _in_period(policy, tag, None, period)
+        if values is not None:
+            rows = rows.among(values)
+        return await self._read(
+            lambda connection: OfArm(connection, policy, arm, of_all, of_arm).by_value(rows, most)
+        )
 
     async def timeseries(
         self,

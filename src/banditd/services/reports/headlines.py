@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from banditd.core.types import DAY_US, MICROSECONDS_PER_SECOND
 from banditd.ports import ReportReader
 from banditd.ports.reading import Period
-from banditd.ports.tags import REST, TagReader, TagValue
+from banditd.ports.tags import TagReader, TagValue, busiest_first
 from banditd.services.reports.headline import BASELINE_SUMS, HEADLINE_SUMS, Fields, headline
 from banditd.services.reports.savings import Reference
 from banditd.services.reports.verdicts import PACE_SUMS, Pace
@@ -29,20 +29,26 @@ async def read_headlines(
 
 
 async def read_headlines_by_value(
-    reader: ReportReader, tags: TagReader, policy: str, tag: str, reference: Reference, now_us: int, period: Period
+    reader: ReportReader,
+    tags: TagReader,
+    policy: str,
+    tag: str,
+    reference: Reference,
+    now_us: int,
+    period: Period,
+    most: int | None = None,
 ) -> list[tuple[TagValue, Fields]]:
-    """The headline of every value of a tag that has decisions; most decisions first, the rest last."""
-    sides = await tags.against(policy, tag, None, reference.arm, period, HEADLINE_SUMS, BASELINE_SUMS)
-    last_day = await tags.against(policy, tag, None, None, (now_us - DAY_US, None), PACE_SUMS, ())
+    """The headline of every value of a tag that has decisions, or of ``most`` of them; ``busiest_first``."""
+    sides = await tags.against(policy, tag, None, reference.arm, period, HEADLINE_SUMS, BASELINE_SUMS, most=most)
+    values = busiest_first({value: total["decisions"] for value, (total, _) in sides.items() if total["decisions"]})
+    last_day = await tags.against(policy, tag, values, None, (now_us - DAY_US, None), PACE_SUMS, ())
     present_s = await _present_s(reader, policy, now_us)
-    ranked = sorted(sides.items(), key=lambda one: (one[0] == REST, -one[1][0]["decisions"], one[0]))
     return [
         (
             TagValue(tag, value or None),
-            headline(total, row, reference, Pace.of(now_us, present_s, last_day.get(value, ({}, {}))[0])),
+            headline(*sides[value], reference, Pace.of(now_us, present_s, last_day.get(value, ({}, {}))[0])),
         )
-        for value, (total, row) in ranked
-        if total["decisions"]
+        for value in values
     ]
 
 

@@ -38,7 +38,7 @@ class OneValue:
         of_arm: Sequence[str],
     ) -> list[Sides]:
         found = [
-            await self._tags.against(policy, self._tag, self._value, arm, period, of_all, of_arm)
+            await self._tags.against(policy, self._tag, [self._value], arm, period, of_all, of_arm)
             for period in periods
         ]
         return [by_value.get(self._value, ({}, {})) for by_value in found]

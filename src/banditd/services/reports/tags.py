@@ -9,7 +9,7 @@ from banditd.core.errors import InvalidInputError, NotFoundError
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ope.fixed import FIXED_ARM_SUMS
 from banditd.ports import Clock, ReportReader
-from banditd.ports.tags import REST, ClusterNames, TagReader, TagValue
+from banditd.ports.tags import REST, ClusterNames, TagReader, TagValue, busiest_first
 from banditd.services.policy import PolicyRuntime
 from banditd.services.reports.cluster_naming import ClusterNaming
 from banditd.services.reports.headlines import read_headlines_by_value
@@ -64,10 +64,11 @@ class TagReports:
             by_tag.setdefault(tag, []).append((value, decisions))
         found: list[dict[str, object]] = []
         for tag, values in sorted(by_tag.items(), key=lambda one: (-sum(n for _, n in one[1]), one[0])):
+            counts = dict(values)
             counted = [
-                {"value": value or None, "other": value == REST, "decisions": decisions}
-                for value, decisions in sorted(values, key=lambda one: (one[0] == REST, -one[1], one[0]))
-                if value != REST or decisions
+                {"value": value or None, "other": value == REST, "decisions": counts[value]}
+                for value in busiest_first(counts)
+                if value != REST or counts[value]
             ]
             found.append({"tag": tag, "decisions": sum(n for _, n in values), "values": counted})
         return {"policy": policy, "tags": found}
@@ -91,9 +92,10 @@ class TagReports:
         by_value: dict[str, list[Row]] = {}
         for row in await self._tags.totals(policy, tag, None, since_us, until_us, sums):
             by_value.setdefault(str(row["value"]), []).append(row)
-        seen = [(value, rows, sum(int(row["decisions"]) for row in rows)) for value, rows in by_value.items()]
-        ranked = sorted(seen, key=lambda one: (one[0] == REST, -one[2], one[0]))
-        return [(TagValue(tag, value or None), rows) for value, rows, decisions in ranked if decisions]
+        decisions = {value: sum(int(row["decisions"]) for row in rows) for value, rows in by_value.items()}
+        return [
+            (TagValue(tag, value or None), by_value[value]) for value in busiest_first(decisions) if decisions[value]
+        ]
 
     # ------------------------------------------------------------ reports
 
@@ -124,8 +126,9 @@ class TagReports:
         *,
         of: str | None = None,
         by: str | None = None,
+        most: int | None = None,
     ) -> dict[str, object]:
-        """``ReportService.savings`` of one value, or with the same of every value of a tag."""
+        """``ReportService.savings`` of one value, or with the same of every value of a tag, or of the busiest."""
         if of is not None:
             value = await self.value_of(policy, of)
             return await self._only(value).savings(policy, since_us, until_us, step_s) | {"tag": value.fields()}
@@ -135,7 +138,7 @@ class TagReports:
             return answer
         found = await read_headlines_by_value(
             self._reader, self._tags, policy, by, self._reports.reference_of(policy), self._clock.now_us(),
-            (since_us, until_us),
+            (since_us, until_us), most,
         )  # fmt: skip
         groups = [value.fields() | one for value, one in found]
         return answer | {"groups": groups}

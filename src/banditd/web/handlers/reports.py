@@ -39,7 +39,13 @@ async def savings(api: Api, request: web.Request) -> web.Response:
     requested = read_parameters(request, SavingsParameters)
     since_us, until_us = time_of("since", requested.since), time_of("until", requested.until)
     found = await api.services.tags.savings(
-        requested.policy, since_us, until_us, requested.step_s, of=requested.tag, by=requested.tag_of_by
+        requested.policy,
+        since_us,
+        until_us,
+        requested.step_s,
+        of=requested.tag,
+        by=requested.tag_of_by,
+        most=requested.limit,
     )
     return json_answer(found)
 

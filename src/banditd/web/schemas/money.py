@@ -299,6 +299,8 @@ class SavingsParameters(TagParameters):
     """Now when left out."""
     step_s: Annotated[IntegerParameter, Field(ge=300, le=31_536_000)] | None = None
     """Tells the same of every step from ``since`` on, too: so many seconds long, at most 100 steps."""
+    limit: Annotated[IntegerParameter, Field(ge=1, le=1000)] | None = None
+    """With ``by``: of so many values at most, those with most decisions."""
 
 
 class SavingsAnswer(Headline):
