@@ -311,9 +311,10 @@ class ReportService:
         if policy not in self._runtimes:
             return Reference(None)
         arm, share, promise = self._promises.reference(policy)
-        if promise is not None and arm is not None:
-            return Reference(arm, share, promise.precision, promise.keep)
-        return Reference(arm) if arm is not None else Reference(None, missing=self._promises.missing(policy))
+        why = self._promises.missing(policy)
+        return (
+            Reference(arm, missing=why) if promise is None else Reference(arm, share, promise.precision, promise.keep)
+        )
 
     async def _coverage(self, policy: str, rewards: int, decisions: int) -> dict[str, object]:
         """How many decisions were rewarded in the period, and how late (delays: over the policy's life)."""
