@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
+from tests.over_http import client_of
 from tests.patience import PATIENT
 
-from banditd.daemon.open import open_services
 from banditd.settings import Settings
-from banditd.web.app import WebSettings, create_app
 from banditd.web.schemas.arms import Onboarding
 
 ARMS = [
@@ -31,8 +29,7 @@ async def live(database_url: str) -> AsyncIterator[Any]:
         learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},
         policies={"default": {"arms": ARMS}, "even": {"kind": "uniform", "arms": ARMS}},
     )
-    app = create_app(lambda: open_services(settings, start_jobs=False), WebSettings(access_log=False))
-    async with TestClient(TestServer(app)) as client:
+    async with client_of(settings) as client:
         yield client
 
 
