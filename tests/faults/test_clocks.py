@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 from tests.patience import PATIENT
+from tests.walks.test_repair import refold
 
 from banditd.core.errors import ConflictError
 from banditd.core.types import Query
@@ -17,7 +18,7 @@ from banditd.daemon.open import Daemon, open_services
 from banditd.daemon.workbench import SystemClock, open_workbench
 from banditd.services.learning.lease import LEASE
 from banditd.services.learning.progress import Progress
-from banditd.services.learning.rebuild import RebuildReport, rebuild
+from banditd.services.learning.rebuild import RebuildReport
 from banditd.services.walks import RewardInput
 from banditd.settings import Settings
 from banditd.storage import Storage, open_storage
@@ -168,21 +169,9 @@ async def test_a_session_of_tomorrow_moves_on(open_daemon: Open, storage: Storag
 # ---------------------------------------------------------------- rebuild
 
 
-async def refold(settings: Settings, *, lease_s: float) -> RebuildReport:
+async def refolded(settings: Settings, *, lease_s: float) -> RebuildReport:
     async with open_workbench(settings) as bench:
-        runtime = bench.runtimes["default"]
-        return await rebuild(
-            policy="default",
-            schema=runtime.builder.schema,
-            settings=runtime.config.settings,
-            store=bench.storage.learning,
-            leases=bench.storage.leases,
-            jobs=bench.storage.jobs,
-            clock=bench.clock,
-            holder=bench.holder,
-            write=True,
-            lease_s=lease_s,
-        )
+        return await refold(bench, write=True, lease_s=lease_s)
 
 
 @pytest.mark.parametrize("left_us", [DAY_US, 700_000])
@@ -193,7 +182,7 @@ async def test_rebuild_writes_though_a_dead_learner_left_its_lease(
         await reward(daemon, await routed(daemon))
         await daemon.learner.drained()
     await storage.leases.acquire(LEASE, "dead", ttl_s=left_us / 1e6, now_us=now_us())
-    report = await refold(settings_of(database_url), lease_s=1.0)
+    report = await refolded(settings_of(database_url), lease_s=1.0)
     assert report.written
     assert report.agrees
     assert await storage.leases.holder(LEASE) is None
@@ -204,7 +193,7 @@ async def test_rebuild_does_not_write_beside_a_learner(open_daemon: Open, databa
         await reward(daemon, await routed(daemon))
         await daemon.learner.drained()
         with pytest.raises(ConflictError, match="stop the daemon"):
-            await refold(settings_of(database_url), lease_s=5.0)
+            await refolded(settings_of(database_url), lease_s=5.0)
 
 
 # ---------------------------------------------------------------- readiness says so

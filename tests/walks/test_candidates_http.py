@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from tests.over_http import client_of
 from tests.walks.conftest import make_settings
 
-from banditd.daemon.open import open_services
-from banditd.web.app import WebSettings, create_app
 from banditd.web.schemas.candidates import CandidateAnswer, CandidatesAnswer, EvaluationAnswer
 
 PLACE = "/v1/policies/default/candidates"
@@ -19,8 +16,7 @@ PLACE = "/v1/policies/default/candidates"
 @pytest.fixture
 async def client(sqlite_url: str) -> Any:
     settings = make_settings(sqlite_url, promise={"keep": 0.95})
-    app = create_app(lambda: open_services(settings, start_jobs=False), WebSettings(access_log=False))
-    async with TestClient[web.Request, web.Application](TestServer(app)) as found:
+    async with client_of(settings) as found:
         yield found
 
 

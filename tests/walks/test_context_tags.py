@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.walks.conftest import OpenDaemon, leads, make_settings
+from tests.walks.test_repair import refold
 from tests.walks.test_reward_walk import learned, refolded, reward, route
 
 from banditd.core.types import Decision, Query
@@ -17,7 +18,6 @@ from banditd.daemon.open import Daemon
 from banditd.daemon.workbench import open_workbench
 from banditd.features.outline import PROMPT_TEMPLATE
 from banditd.features.tags import PLACES, SIGHTINGS
-from banditd.services.learning.rebuild import RebuildReport, rebuild
 
 TASK = {"context_tags": ["task"]}
 
@@ -112,24 +112,9 @@ async def test_on_the_way_back_a_rebuild_learns_what_came_meanwhile(
         await reward(daemon, late, 0.25)
         await daemon.learner.drained()
     async with open_workbench(make_settings(database_url)) as bench:
-
-        async def refold(*, write: bool) -> RebuildReport:
-            runtime = bench.runtimes["default"]
-            return await rebuild(
-                policy="default",
-                schema=runtime.builder.schema,
-                settings=runtime.config.settings,
-                store=bench.learning,
-                leases=bench.storage.leases,
-                jobs=bench.storage.jobs,
-                clock=bench.clock,
-                holder="test",
-                write=write,
-            )
-
-        assert not (await refold(write=False)).agrees  # the reward that came under the other schema
-        await refold(write=True)
-        assert (await refold(write=False)).agrees
+        assert not (await refold(bench, write=False)).agrees  # the reward that came under the other schema
+        await refold(bench, write=True)
+        assert (await refold(bench, write=False)).agrees
     async with open_daemon() as daemon:
         assert sum(weight for weight, _ in sums(daemon).values()) == 2.0
 

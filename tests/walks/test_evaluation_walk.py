@@ -19,6 +19,7 @@ from banditd.services.walks import RewardInput
 # Much is tried, so that the log knows of every arm.
 POLICY = {"exploration_floor": 0.4, "cost_weight": 0.1, "session_sticky": True}
 WORTH = {"small": 0.4, "large": 0.9, "vision": 0.5}
+GIVEN: Any = {"against": "incumbent", "since_us": None, "until_us": None, "margin": 0.01, "interval": "fixed"}
 
 
 @pytest.fixture
@@ -60,8 +61,7 @@ async def evaluate(daemon: Daemon, settings: Mapping[str, object], arms: Any = N
     assert evaluations is not None
     name = f"c{abs(hash((str(settings), str(arms), str(asked)))) % 10**9}"
     await candidates.create("default", name, settings=settings, arms=arms or {})
-    given = {"against": "incumbent", "since_us": None, "until_us": None, "margin": 0.01, "interval": "fixed"} | asked
-    begun: Any = await evaluations.ask("default", name, **given)
+    begun: Any = await evaluations.ask("default", name, **GIVEN | asked)
     assert begun["phase"] == "running"
     while True:
         found: Any = await evaluations.get(begun["evaluation_id"])
@@ -171,15 +171,12 @@ async def test_what_cannot_be_asked_is_refused(open_daemon: OpenDaemon) -> None:
         assert evaluations is not None
         assert candidates is not None
         await candidates.create("default", "c", settings={}, arms={})
-        given: dict[str, Any] = {
-            "against": "incumbent", "since_us": None, "until_us": None, "margin": 0.01, "interval": "fixed",
-        }  # fmt: skip
         with pytest.raises(NotFoundError):
-            await evaluations.ask("default", "nobody", **given)
+            await evaluations.ask("default", "nobody", **GIVEN)
         with pytest.raises(InvalidInputError):
-            await evaluations.ask("default", "c", **{**given, "against": "nobody"})
+            await evaluations.ask("default", "c", **{**GIVEN, "against": "nobody"})
         with pytest.raises(InvalidInputError):
-            await evaluations.ask("default", "c", **{**given, "since_us": 5, "until_us": 5})
+            await evaluations.ask("default", "c", **{**GIVEN, "since_us": 5, "until_us": 5})
 
 
 async def test_what_a_dead_replica_has_left_another_one_finishes(
@@ -193,10 +190,7 @@ async def test_what_a_dead_replica_has_left_another_one_finishes(
         assert evaluations is not None
         assert candidates is not None
         await candidates.create("default", "c", settings={"cost_weight": 0.2}, arms={})
-        given: dict[str, Any] = {
-            "against": "incumbent", "since_us": None, "until_us": None, "margin": 0.5, "interval": "fixed",
-        }  # fmt: skip
-        begun: Any = await evaluations.ask("default", "c", **given)
+        begun: Any = await evaluations.ask("default", "c", **GIVEN | {"margin": 0.5})
         # Somebody claims it, and is never heard of again.
         claimed = await store.claim("the dead", now_us=clock.now_us(), until_us=clock.now_us() + 60_000_000)
         assert claimed is not None
@@ -210,7 +204,7 @@ async def test_what_a_dead_replica_has_left_another_one_finishes(
         assert found.finding is not None
         assert not await store.finish(begun["evaluation_id"], "the dead", found.finding, at_us=1)
         # One that the daemon does not survive ends, too.
-        begun = await evaluations.ask("default", "c", **given)
+        begun = await evaluations.ask("default", "c", **GIVEN)
         for attempt in range(3):
             now_us = clock.now_us() + attempt * 60_000_000
             assert await store.claim(f"dead {attempt}", now_us=now_us, until_us=now_us + 60_000_000)
@@ -226,9 +220,6 @@ async def test_only_so_many_run_at_once(open_daemon: OpenDaemon, monkeypatch: py
         assert evaluations is not None
         assert candidates is not None
         await candidates.create("default", "c", settings={}, arms={})
-        given: dict[str, Any] = {
-            "against": "incumbent", "since_us": None, "until_us": None, "margin": 0.01, "interval": "fixed",
-        }  # fmt: skip
-        await evaluations.ask("default", "c", **given)
+        await evaluations.ask("default", "c", **GIVEN)
         with pytest.raises(ConflictError):
-            await evaluations.ask("default", "c", **given)
+            await evaluations.ask("default", "c", **GIVEN)

@@ -34,15 +34,15 @@ async def settle(daemon: Daemon, decision: Decision, tokens: int) -> None:
 
 
 async def agrees(daemon: Daemon) -> bool:
-    runtime, storage = daemon.runtimes["default"], daemon.storage
+    storage = daemon.storage
 
     class Clock:
         def now_us(self) -> int:
             return 0
 
     report = await rebuild(
-        policy="default", schema=runtime.builder.schema, settings=runtime.config.settings, store=storage.learning,
-        leases=storage.leases, jobs=storage.jobs, clock=Clock(), holder="test", write=False,
+        daemon.runtimes["default"], store=storage.learning, leases=storage.leases, jobs=storage.jobs, clock=Clock(),
+        holder="test", write=False,
     )  # fmt: skip
     return report.agrees
 

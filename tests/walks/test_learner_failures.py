@@ -83,18 +83,25 @@ async def test_retention_deletes_the_log_and_keeps_what_was_learned(open_daemon:
         assert (report.decisions, report.complete_log) == (0, False)
 
 
-async def test_folding_goes_on_while_the_evidence_is_fitted(
-    open_daemon: OpenDaemon, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """Fits of the evidence wait: (set when one has begun, to be set for them to go on)."""
     begun, go_on = threading.Event(), threading.Event()
     run = TuningTask.run
 
-    def held(task: TuningTask) -> Hyperparameters:
+    def wait(task: TuningTask) -> Hyperparameters:
         begun.set()
         go_on.wait()
         return run(task)
 
-    monkeypatch.setattr(TuningTask, "run", held)
+    monkeypatch.setattr(TuningTask, "run", wait)
+    return begun, go_on
+
+
+async def test_folding_goes_on_while_the_evidence_is_fitted(
+    open_daemon: OpenDaemon, held: tuple[threading.Event, threading.Event]
+) -> None:
+    begun, go_on = held
     async with open_daemon() as daemon:
         runtime = daemon.runtimes["default"]
         try:
@@ -119,17 +126,9 @@ async def test_folding_goes_on_while_the_evidence_is_fitted(
 
 
 async def test_a_fit_of_a_state_that_was_read_anew_is_dropped(
-    open_daemon: OpenDaemon, monkeypatch: pytest.MonkeyPatch
+    open_daemon: OpenDaemon, held: tuple[threading.Event, threading.Event]
 ) -> None:
-    begun, go_on = threading.Event(), threading.Event()
-    run = TuningTask.run
-
-    def held(task: TuningTask) -> Hyperparameters:
-        begun.set()
-        go_on.wait()
-        return run(task)
-
-    monkeypatch.setattr(TuningTask, "run", held)
+    begun, go_on = held
     async with open_daemon() as daemon:
         try:
             for i in range(22):

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from tests.over_http import client_of
 from tests.walks.conftest import make_settings
 
 from banditd.daemon.open import open_services
@@ -35,8 +36,7 @@ def shipped_before() -> dict[str, Any]:
 @pytest.fixture
 async def client(sqlite_url: str) -> Any:
     settings = make_settings(sqlite_url, promise={"keep": 0.95})
-    app = create_app(lambda: open_services(settings, start_jobs=False), WebSettings(access_log=False))
-    async with TestClient[web.Request, web.Application](TestServer(app)) as found:
+    async with client_of(settings) as found:
         yield found
 
 

@@ -88,18 +88,16 @@ async def fill(daemon: Daemon, count: int = 40) -> list[str]:
     return ids
 
 
-async def refold(bench: Workbench, *, write: bool, policy: str = "default") -> RebuildReport:
-    runtime = bench.runtimes[policy]
+async def refold(bench: Workbench, *, write: bool, policy: str = "default", **more: Any) -> RebuildReport:
     return await rebuild(
-        policy=policy,
-        schema=runtime.builder.schema,
-        settings=runtime.config.settings,
-        store=bench.storage.learning,
+        bench.runtimes[policy],
+        store=bench.learning,
         leases=bench.storage.leases,
         jobs=bench.storage.jobs,
         clock=bench.clock,
         holder=bench.holder,
         write=write,
+        **more,
     )
 
 

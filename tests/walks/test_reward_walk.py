@@ -46,11 +46,8 @@ async def learned(daemon: Daemon) -> tuple[float, float]:
 
 async def refolded(daemon: Daemon, policy: str = "default") -> RebuildReport:
     await daemon.learner.drained()
-    runtime = daemon.runtimes[policy]
     return await rebuild(
-        policy=policy,
-        schema=runtime.builder.schema,
-        settings=runtime.config.settings,
+        daemon.runtimes[policy],
         store=daemon.learner._store,
         leases=daemon.storage.leases,
         jobs=daemon.storage.jobs,

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select, update
 from tests.walks.conftest import OpenDaemon, make_settings
 from tests.walks.test_evaluation_walk import POLICY, evaluate, live
+from tests.walks.test_repair import refold
 from tests.walks.test_reward_walk import refolded
 
 from banditd.bandit.state import PolicyState
@@ -30,7 +31,6 @@ from banditd.services.candidates.course import Course
 from banditd.services.candidates.shadow_batch import _terms
 from banditd.services.candidates.shadow_words import walked_of
 from banditd.services.candidates.walk import LogWalk
-from banditd.services.learning.rebuild import rebuild
 from banditd.services.walks import RewardInput
 from banditd.storage.schema import contribution, reward_event, shadow_decision
 
@@ -191,12 +191,7 @@ async def test_a_rebuild_that_changes_contributions_changes_the_sums(
         repaired = update(reward_event).where(c.decision_id == made[3].decision_id).values(reward=0.0)
         await daemon.storage.database.write(lambda connection: connection.execute(repaired) and None)
     async with open_workbench(make_settings(database_url, **POLICY)) as bench:
-        runtime = bench.runtimes["default"]
-        report = await rebuild(
-            policy="default", schema=runtime.builder.schema, settings=runtime.config.settings, store=bench.learning,
-            leases=bench.storage.leases, jobs=bench.storage.jobs, clock=bench.clock, holder="test", write=True,
-            shadows=make_shadowing(bench).corrected,
-        )  # fmt: skip
+        report = await refold(bench, write=True, shadows=make_shadowing(bench).corrected)
         assert report.contributions_differ == 1
     async with open_daemon(**POLICY) as daemon:
         assert await check_sums(daemon) == 20

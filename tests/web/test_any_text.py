@@ -8,14 +8,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.over_http import client_of
 from tests.patience import PATIENT
 
-from banditd.daemon.open import open_services
 from banditd.settings import Settings
-from banditd.web.app import WebSettings, create_app
 from banditd.web.legible import legible_json
 
 ARMS = [{"arm": name, "price": {"usd_per_mtok_in": 1.0, "usd_per_mtok_out": 1.0}} for name in ("small", "large")]
@@ -49,8 +47,7 @@ async def live(database_url: str) -> AsyncIterator[Any]:
         privacy={"store_input": True},
         policies={"default": {"arms": ARMS}},
     )
-    app = create_app(lambda: open_services(made, start_jobs=False), WebSettings(access_log=False))
-    async with TestClient(TestServer(app)) as client:
+    async with client_of(made) as client:
         yield client
 
 
@@ -182,8 +179,7 @@ def live_loop(database_url: str) -> Any:
     with asyncio.Runner() as runner:
 
         async def start() -> Any:
-            app = create_app(lambda: open_services(made, start_jobs=False), WebSettings(access_log=False))
-            client = TestClient(TestServer(app))
+            client = client_of(made)
             await client.start_server()
             return client
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
+from tests.over_http import client_of, key_of
 from tests.patience import PATIENT
 
-from banditd.daemon.open import open_services
 from banditd.settings import Settings
-from banditd.web.app import WebSettings, create_app
-from banditd.web.security import ApiKey
 
 ARMS = [
     {"arm": "small", "price": {"usd_per_mtok_in": 0.1, "usd_per_mtok_out": 0.4}},
@@ -25,19 +21,13 @@ BUDGETS = [
 ]
 
 
-def key(name: str) -> ApiKey:
-    return ApiKey(name, hashlib.sha256(name.encode()).hexdigest(), frozenset({"admin"}))
-
-
 @pytest.fixture
 async def live(database_url: str) -> AsyncIterator[Any]:
     settings = Settings(
         database={"url": database_url, **PATIENT},
         policies={"default": {"arms": ARMS, "budgets": BUDGETS}, "plain": {"arms": ARMS}},
     )
-    web = WebSettings(access_log=False, api_keys=(key("alice"), key("bob")))
-    app = create_app(lambda: open_services(settings, start_jobs=False), web)
-    async with TestClient(TestServer(app)) as client:
+    async with client_of(settings, api_keys=tuple(key_of(name, "admin") for name in ("alice", "bob"))) as client:
         yield client
 
 

@@ -6,16 +6,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
 from sqlalchemy import Connection, text, update
+from tests.over_http import client_of
 from tests.patience import PATIENT
 
-from banditd.daemon.open import open_services
 from banditd.settings import Settings
 from banditd.storage import dialect
 from banditd.storage.codec import pack_vector
 from banditd.storage.schema import decision
-from banditd.web.app import WebSettings, create_app
 
 ARMS = [
     {"arm": "small", "price": {"usd_per_mtok_in": 0.1, "usd_per_mtok_out": 0.4}},
@@ -48,8 +46,7 @@ async def live(database_url: str) -> AsyncIterator[tuple[Any, str]]:
         learner={"pause_ms": 0, "poll_s": 0.25},
         policies={"default": {"arms": ARMS, "budgets": [{"name": "cap", "usd": 100, "per": "month"}]}},
     )
-    app = create_app(lambda: open_services(settings, start_jobs=False), WebSettings(access_log=False))
-    async with TestClient(TestServer(app)) as client:
+    async with client_of(settings) as client:
         yield client, database_url
 
 
@@ -124,8 +121,7 @@ async def test_no_request_fails_for_it(live: tuple[Any, str], *, checked: bool) 
 async def test_a_text_where_bytes_should_be_is_damage_too(sqlite_url: str) -> None:
     """SQLite keeps what it is given."""
     settings = Settings(database={"url": sqlite_url, **PATIENT}, policies={"default": {"arms": ARMS}})
-    app = create_app(lambda: open_services(settings, start_jobs=False), WebSettings(access_log=False))
-    async with TestClient(TestServer(app)) as client:
+    async with client_of(settings) as client:
         _, made = await post(client, "/v1/route", {"input": "hello"})
         for column in ("probability", "x"):
             change(sqlite_url, lambda c, column=column: c.execute(text(f"UPDATE decision SET {column} = 'oh'")))

@@ -13,14 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
+from tests.over_http import client_of
 from tests.patience import PATIENT
 
-from banditd.daemon.open import open_services
 from banditd.features.lexical import LEXICAL_NAMES
 from banditd.settings import Settings
 from banditd.web import files
-from banditd.web.app import WebSettings, create_app
 from banditd.web.files import FOLDER
 
 OWN = sorted(
@@ -164,8 +162,7 @@ async def live(database_url: str) -> AsyncIterator[Any]:
         learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},
         policies={"default": {"arms": ARMS, "cost_weight": 0.1}, "even": {"kind": "uniform", "arms": ARMS}},
     )
-    app = create_app(lambda: open_services(settings, start_jobs=False), WebSettings(access_log=False))
-    async with TestClient(TestServer(app)) as client:
+    async with client_of(settings) as client:
         yield client
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 from click.testing import CliRunner
+from tests.over_http import client_of
 from tests.patience import PATIENT
 
 from banditd.cli import commands
-from banditd.daemon.open import open_services
 from banditd.settings import Settings
-from banditd.web.app import WebSettings, create_app
 
 ARMS = [{"arm": "small"}, {"arm": "large"}]
 
@@ -22,8 +21,7 @@ def serving(url: str, **policy: Any) -> TestClient[Any, Any]:
         learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},
         policies={"default": {"arms": ARMS, **policy}, "off": {"arms": ARMS}},
     )
-    app = create_app(lambda: open_services(settings, start_jobs=False), WebSettings(access_log=False))
-    return TestClient(TestServer(app))
+    return client_of(settings)
 
 
 async def test_an_anchor_is_renewed_once_there_is_something_to_hold_on_to(sqlite_url: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, nullcontext
@@ -11,18 +10,15 @@ from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from tests.over_http import key_of
 from tests.patience import PATIENT
 
 from banditd.daemon.open import Daemon, open_services
 from banditd.settings import Settings
 from banditd.web.app import WebSettings, create_app
-from banditd.web.security import ApiKey
 
 PUBLIC = "https://banditd.example.com/way"
-KEYS = (
-    ApiKey("app", hashlib.sha256(b"app").hexdigest(), frozenset({"route", "reward", "read"})),
-    ApiKey("own", hashlib.sha256(b"own").hexdigest(), frozenset({"route", "reward:own"})),
-)
+KEYS = (key_of("app", "route", "reward", "read"), key_of("own", "route", "reward:own"))
 FOLLOWED = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
 PRESSED = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
 

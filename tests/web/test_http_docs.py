@@ -7,11 +7,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from aiohttp.test_utils import TestClient, TestServer
+from tests.over_http import client_of
 
-from banditd.daemon.open import open_services
 from banditd.settings import Settings
-from banditd.web.app import WebSettings, create_app
 from banditd.web.problems import KINDS
 from banditd.web.routes import ROUTES
 from banditd.web.schemas.rewards import RewardRequest, UsageRequest
@@ -87,10 +85,9 @@ def examples() -> list[tuple[str, str, dict[str, str], str]]:
 
 async def test_the_examples_work_in_order(sqlite_url: str) -> None:
     settings = Settings(database={"url": sqlite_url}, policies={"default": {"arms": ARMS}})
-    app = create_app(lambda: open_services(settings, start_jobs=False), WebSettings(access_log=False))
     decision_id = ""
     statuses = []
-    async with TestClient(TestServer(app)) as client:
+    async with client_of(settings) as client:
         for method, path, headers, body in examples():
             answer = await client.request(
                 method,

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, nullcontext
-from functools import partial
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
+from tests.over_http import key_of, replicas
 from tests.patience import PATIENT
 
-from banditd.daemon.open import Daemon, open_services
+from banditd.daemon.open import Daemon
 from banditd.settings import Settings
-from banditd.web.app import WebSettings, create_app
-from banditd.web.security import ApiKey
 
 ARMS = [
     {"arm": "small", "price": {"usd_per_mtok_in": 0.1, "usd_per_mtok_out": 0.4}},
     {"arm": "large", "price": {"usd_per_mtok_in": 3.0, "usd_per_mtok_out": 15.0}},
 ]
-KEYS = tuple(
-    ApiKey(name, hashlib.sha256(name.encode()).hexdigest(), frozenset({"route", "reward", "read", "admin"}))
-    for name in ("anna", "bert")
-)
+KEYS = [key_of(name, "route", "reward", "read", "admin") for name in ("anna", "bert")]
 
 
 class Site:
@@ -61,14 +53,7 @@ async def site(database_url: str) -> AsyncIterator[Site]:
         learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},
         policies={"default": {"arms": ARMS, **budget}, "other": {"arms": ARMS, **budget}},
     )
-    async with AsyncExitStack() as stack:
-        clients, daemons = [], []
-        for _ in range(2):
-            daemon = await stack.enter_async_context(open_services(settings, start_jobs=False))
-
-            app = create_app(partial(nullcontext, daemon), WebSettings(access_log=False, api_keys=KEYS))
-            clients.append(await stack.enter_async_context(TestClient(TestServer(app))))
-            daemons.append(daemon)
+    async with replicas(settings, KEYS) as (clients, daemons):
         yield Site(clients, daemons)
 
 

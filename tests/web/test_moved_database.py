@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
+from tests.over_http import client_of
 from tests.patience import PATIENT
+from tests.walks.test_repair import refold
 
-from banditd.daemon.open import open_services
 from banditd.daemon.workbench import SystemClock, open_workbench
-from banditd.services.learning.rebuild import rebuild
 from banditd.settings import Settings
 from banditd.storage.archive import backup, copy_database, restore
-from banditd.web.app import WebSettings, create_app
 from banditd.web.routes import ROUTES
 
 ARMS = [
@@ -47,8 +46,7 @@ def settings_of(url: str) -> Settings:
 
 
 def serving(url: str) -> TestClient[Any, Any]:
-    app = create_app(lambda: open_services(settings_of(url), start_jobs=False), WebSettings(access_log=False))
-    return TestClient(TestServer(app))
+    return client_of(settings_of(url))
 
 
 async def fill(client: Any) -> dict[str, str]:
@@ -138,22 +136,7 @@ def assert_alike(one: Any, other: Any, path: str) -> None:
 
 async def refolded(url: str) -> list[bool]:
     async with open_workbench(settings_of(url)) as bench:
-        return [
-            (
-                await rebuild(
-                    policy=name,
-                    schema=runtime.builder.schema,
-                    settings=runtime.config.settings,
-                    store=bench.storage.learning,
-                    leases=bench.storage.leases,
-                    jobs=bench.storage.jobs,
-                    clock=bench.clock,
-                    holder="test",
-                    write=False,
-                )
-            ).agrees
-            for name, runtime in bench.runtimes.items()
-        ]
+        return [(await refold(bench, write=False, policy=name)).agrees for name in bench.runtimes]
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
+from tests.over_http import client_of
 from tests.patience import PATIENT
 
-from banditd.daemon.open import open_services
 from banditd.settings import Settings
-from banditd.web.app import WebSettings, create_app
 from banditd.web.schemas.arms import Onboarding
 
 ARMS = [
@@ -31,8 +29,7 @@ async def live(database_url: str) -> AsyncIterator[Any]:
         learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},
         policies={"default": {"arms": ARMS}, "even": {"kind": "uniform", "arms": ARMS}},
     )
-    app = create_app(lambda: open_services(settings, start_jobs=False), WebSettings(access_log=False))
-    async with TestClient(TestServer(app)) as client:
+    async with client_of(settings) as client:
         yield client
 
 
@@ -90,9 +87,15 @@ async def test_the_statistics_are_those_of_the_decisions(live: Any) -> None:
         assert row["mean_latency_ms"] == pytest.approx(40.0)
         assert row["fixed"]["on_decisions"] == 60
     assert stats["spend_usd"] == pytest.approx(sum(pulls[arm] * price[arm] for arm in pulls))
+    headline = (await get(live, "/v1/savings?policy=even"))["saved"]
+    for figure in ("basis", "would_have_cost_usd"):
+        assert rows["large"]["fixed"][figure] == headline[figure], "one question has one answer"
     saved = rows["large"]["fixed"]["saved_usd"]
-    assert saved == pytest.approx(rows["large"]["fixed"]["would_have_cost_usd"] - stats["predicted_spend_usd"])
+    assert saved == headline["usd"] == pytest.approx(headline["would_have_cost_usd"] - stats["spend_usd"])
     assert saved > 0 > rows["small"]["fixed"]["saved_usd"]
+    [large] = [one for one in stats["savings"]["arms"] if one["arm"] == "large"]
+    assert (stats["savings"]["basis"], large["saved_share"]) == ("settled", pytest.approx(headline["share"]))
+    assert stats["savings"]["cost_usd_per_decision"] == pytest.approx(stats["spend_usd"] / 60)
     recent = await get(live, "/v1/stats?policy=even&window_s=3600")
     assert recent["decisions"] == 60
     series = await get(live, "/v1/stats/timeseries?policy=even&step_s=3600")

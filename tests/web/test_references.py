@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, nullcontext
-from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
+from tests.over_http import key_of, replicas
 from tests.patience import PATIENT
 
 from banditd.core.references import decision_id_in
-from banditd.daemon.open import Daemon, open_services
+from banditd.daemon.open import Daemon
 from banditd.settings import Settings
-from banditd.web.app import WebSettings, create_app
-from banditd.web.security import ApiKey
 
 ARMS = [{"arm": "small"}, {"arm": "large"}]
-KEYS = tuple(
-    ApiKey(name, hashlib.sha256(name.encode()).hexdigest(), frozenset({"route", "reward", "read"}))
-    for name in ("anna", "bert")
-)
+KEYS = [key_of(name, "route", "reward", "read") for name in ("anna", "bert")]
 
 
 class Site:
@@ -64,13 +56,7 @@ async def site(database_url: str) -> AsyncIterator[Site]:
         learner={"pause_ms": 0, "poll_s": 0.25, "lease_s": 2},  # type: ignore[arg-type]
         policies={"default": {"arms": ARMS}, "other": {"arms": ARMS}},  # type: ignore[dict-item]
     )
-    async with AsyncExitStack() as stack:
-        clients, daemons = [], []
-        for _ in range(2):
-            daemon = await stack.enter_async_context(open_services(settings, start_jobs=False))
-            app = create_app(partial(nullcontext, daemon), WebSettings(access_log=False, api_keys=KEYS))
-            clients.append(await stack.enter_async_context(TestClient(TestServer(app))))
-            daemons.append(daemon)
+    async with replicas(settings, KEYS) as (clients, daemons):
         yield Site(clients, daemons)
 
 

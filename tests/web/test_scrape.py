@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
+from tests.over_http import client_of
 
 from banditd.core.errors import StorageUnavailableError
 from banditd.daemon.open import open_services
@@ -45,8 +46,7 @@ async def test_a_scrape_says_what_was_routed_learned_and_spent(sqlite_url: str) 
         learner={"pause_ms": 0, "poll_s": 0.25},
         policies={"default": {"arms": ARMS, "kind": "uniform", "budget_usd_per_decision": 0.01, "breaker_errors": 0}},
     )
-    app = create_app(lambda: open_services(settings, start_jobs=False), WebSettings(access_log=False))
-    async with TestClient(TestServer(app)) as client:
+    async with client_of(settings) as client:
         spent = {"small": 0.0, "large": 0.0}
         counts = {"small": 0, "large": 0}
         failed = ""

@@ -6,11 +6,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
+from tests.over_http import client_of
 
-from banditd.daemon.open import open_services
 from banditd.settings import Settings
-from banditd.web.app import WebSettings, create_app
 
 ARMS = [{"arm": "small", "price": {"usd_per_mtok_out": 0.4}}, {"arm": "large", "price": {"usd_per_mtok_out": 15.0}}]
 
@@ -22,8 +20,7 @@ async def live(sqlite_url: str) -> AsyncIterator[Any]:
         {"name": "team", "usd": 1.0, "per": "day", "of": "tag:team"},
     ]
     settings = Settings(database={"url": sqlite_url}, policies={"default": {"arms": ARMS, "budgets": budgets}})
-    app = create_app(lambda: open_services(settings, start_jobs=False), WebSettings(access_log=False))
-    async with TestClient(TestServer(app)) as client:
+    async with client_of(settings) as client:
         yield client
 
 

@@ -153,9 +153,7 @@ async def _rebuild(settings: Settings, policy: str | None, *, write: bool) -> li
                 task = bar.add_task(f"refolding {name}", total=None)
                 reports.append(
                     await refold(
-                        policy=name,
-                        schema=runtime.builder.schema,
-                        settings=runtime.config.settings,
+                        runtime,
                         store=bench.learning,
                         leases=bench.storage.leases,
                         jobs=bench.storage.jobs,

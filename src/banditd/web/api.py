@@ -11,18 +11,21 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from operator import attrgetter
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel
 
 from banditd import __version__
+from banditd.core.errors import NotFoundError
 from banditd.obs.metrics import Metrics
 from banditd.services.bundle import Services
 from banditd.web.gateway.places import Places
 from banditd.web.gateway.watch import ClientWatch
 from banditd.web.problems import Kind, problem_answer
 from banditd.web.security import ApiKey, RateLimiter
+
+Service = TypeVar("Service")
 
 
 class DaemonLike(Protocol):
@@ -129,6 +132,13 @@ class Api:
     def openapi(self) -> bytes:
         """The API's description; made when it is first asked for, so that starting stays fast."""
         return self._describe()
+
+
+def there(service: Service | None, otherwise: str, code: str) -> Service:
+    """A service that this daemon may be without. Raises NotFoundError."""
+    if service is None:
+        raise NotFoundError(otherwise, code=code)
+    return service
 
 
 Handler: TypeAlias = Callable[[Api, web.Request], Awaitable[web.StreamResponse]]

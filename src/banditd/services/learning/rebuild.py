@@ -36,6 +36,7 @@ from banditd.services.learning.folding import (
 )
 from banditd.services.learning.lease import LEASE, take_lease
 from banditd.services.learning.recount import Recount
+from banditd.services.policy import PolicyRuntime
 
 CHECKED_ROWS = 1000
 ALL_SNAPSHOTS = 1_000_000
@@ -74,10 +75,8 @@ class RebuildReport:
 
 
 async def rebuild(
+    runtime: PolicyRuntime,
     *,
-    policy: str,
-    schema: FeatureSchema,
-    settings: PolicySettings,
     store: LearningStore,
     leases: LeaseStore,
     jobs: JobStore,
@@ -103,6 +102,7 @@ async def rebuild(
     ConflictError : ``write`` while a learner is running, or on a whole state after retention has deleted part of the
         log.
     """
+    policy, schema, settings = runtime.name, runtime.builder.schema, runtime.config.settings
     complete = await jobs.cursor(PRUNED_CURSOR) == 0
 
     if write:

@@ -8,11 +8,10 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from banditd.core.errors import NotFoundError
 from banditd.core.evaluation import ScoredCase
 from banditd.services.candidates.evaluating import EvaluationService
 from banditd.services.candidates.service import CandidateService
-from banditd.web.api import Api
+from banditd.web.api import Api, there
 from banditd.web.body import check_limit, read_body, read_model, read_parameters, read_with_items, time_of
 from banditd.web.handlers.reports import path_name
 from banditd.web.handlers.rewards import path_id
@@ -122,14 +121,8 @@ def _timed(found: Mapping[str, Any], names: Sequence[str]) -> dict[str, object]:
 
 
 def _candidates(api: Api) -> CandidateService:
-    candidates = api.services.candidates
-    if candidates is None:
-        raise NotFoundError("this daemon keeps no candidates", code="CANDIDATE_NOT_FOUND")
-    return candidates
+    return there(api.services.candidates, "this daemon keeps no candidates", "CANDIDATE_NOT_FOUND")
 
 
 def _evaluations(api: Api) -> EvaluationService:
-    evaluations = api.services.evaluations
-    if evaluations is None:
-        raise NotFoundError("this daemon evaluates nothing", code="EVALUATION_NOT_FOUND")
-    return evaluations
+    return there(api.services.evaluations, "this daemon evaluates nothing", "EVALUATION_NOT_FOUND")

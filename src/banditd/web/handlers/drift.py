@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from banditd.core.errors import NotFoundError
 from banditd.services.reports.drift import DriftReports
-from banditd.web.api import Api
+from banditd.web.api import Api, there
 from banditd.web.body import read_model
 from banditd.web.handlers.reports import path_name
 from banditd.web.json import iso_time, json_answer
@@ -23,9 +22,7 @@ async def renew(api: Api, request: web.Request) -> web.Response:
     """Take the anchor anew."""
     policy = path_name(request, "policy")
     requested = await read_model(request, AnchorRequest) if request.body_exists else AnchorRequest()
-    anchors = api.services.anchors
-    if anchors is None:
-        raise NotFoundError("this daemon holds on to no anchor", code="POLICY_UNKNOWN")
+    anchors = there(api.services.anchors, "this daemon holds on to no anchor", "POLICY_UNKNOWN")
     taken = await anchors.renew(policy, key_name=request.get(KEY_NAME), reason=requested.reason)
     return json_answer({
         "policy": policy, "anchor_id": taken.anchor_id, "taken_at": iso_time(taken.taken_at_us),
@@ -34,7 +31,4 @@ async def renew(api: Api, request: web.Request) -> web.Response:
 
 
 def _drift(api: Api) -> DriftReports:
-    drift = api.services.drift
-    if drift is None:
-        raise NotFoundError("this daemon watches for no drift", code="POLICY_UNKNOWN")
-    return drift
+    return there(api.services.drift, "this daemon watches for no drift", "POLICY_UNKNOWN")

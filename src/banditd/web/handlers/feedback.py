@@ -12,11 +12,11 @@ from urllib.parse import parse_qs
 
 from aiohttp import web
 
-from banditd.core.errors import BanditdError, InvalidInputError, NotFoundError, RateLimitedError
+from banditd.core.errors import BanditdError, InvalidInputError, RateLimitedError
 from banditd.core.types import Decision
 from banditd.services.feedback import FeedbackLink, FeedbackService
 from banditd.web import pages
-from banditd.web.api import Api, BodyRule
+from banditd.web.api import Api, BodyRule, there
 from banditd.web.body import read_body, read_model
 from banditd.web.handlers.rewards import path_decision
 from banditd.web.json import iso_time, json_answer
@@ -92,9 +92,7 @@ def link_of(api: Api, request: web.Request, decision: Decision) -> str | None:
 
 
 def _feedback(api: Api) -> FeedbackService:
-    if api.services.feedback is None:
-        raise NotFoundError("there are no feedback links here", code="FEEDBACK_LINK_UNKNOWN")
-    return api.services.feedback
+    return there(api.services.feedback, "there are no feedback links here", "FEEDBACK_LINK_UNKNOWN")
 
 
 def _buttons(link: FeedbackLink, thanks: str) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from aiohttp import web
 
 from banditd.core.comparing import ComparisonFilter
-from banditd.core.errors import NotFoundError
 from banditd.services.judging.desk import JudgeDesk
-from banditd.web.api import Api
+from banditd.web.api import Api, there
 from banditd.web.body import read_model, read_parameters
 from banditd.web.handlers.rewards import path_id
 from banditd.web.json import json_answer
@@ -63,7 +62,4 @@ async def compare(api: Api, request: web.Request) -> web.Response:
 
 
 def _judges(api: Api) -> JudgeDesk:
-    judges = api.services.judges
-    if judges is None:
-        raise NotFoundError("no judge is configured here; see docs/judges.md", code="JUDGE_UNKNOWN")
-    return judges
+    return there(api.services.judges, "no judge is configured here; see docs/judges.md", "JUDGE_UNKNOWN")

@@ -7,9 +7,8 @@ from typing import Any
 
 from aiohttp import web
 
-from banditd.core.errors import NotFoundError
 from banditd.services.releasing.service import ReleaseService, Verb
-from banditd.web.api import Api
+from banditd.web.api import Api, there
 from banditd.web.body import read_model, read_parameters
 from banditd.web.handlers.reports import path_name
 from banditd.web.handlers.rewards import path_id
@@ -89,7 +88,4 @@ def _timed(found: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _releases(api: Api) -> ReleaseService:
-    releases = api.services.releases
-    if releases is None:
-        raise NotFoundError("this daemon releases nothing", code=UNKNOWN)
-    return releases
+    return there(api.services.releases, "this daemon releases nothing", UNKNOWN)
