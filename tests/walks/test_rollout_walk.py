@@ -57,6 +57,22 @@ async def test_rollout_0_sends_everything_to_the_baseline_at_once_sessions_too(o
         assert (await ask(daemon)).arm == "large"
 
 
+async def test_a_way_out_that_leads_nowhere_says_so(open_daemon: OpenDaemon) -> None:
+    async with open_daemon(promise={"baseline": "large", "keep": 0.95}, rollout=0.0) as daemon:
+        unheeded = "the policy answers every query, whatever rollout and mode say"
+        assert standing(daemon)["words"] == "All traffic goes to large: the rollout is 0."
+        await daemon.services.arms.patch("default", "large", {"enabled": False})
+        assert (await ask(daemon)).arm != "large"
+        assert unheeded in standing(daemon)["words"]
+        await daemon.services.arms.delete("default", "large")
+        gone = "the baseline large is none of the arms; name another with PATCH /v1/promise"
+        assert gone in standing(daemon)["words"]
+        assert unheeded in standing(daemon)["words"]
+        saved = await daemon.services.reports.savings("default")
+        assert gone in str(saved["words"])
+        assert "None" not in str(saved["headline"])
+
+
 async def test_the_baselines_side_counts_as_the_reference(open_daemon: OpenDaemon) -> None:
     async with open_daemon(**PROMISE, rollout=0.5) as daemon:
         made = await live(daemon, 100)

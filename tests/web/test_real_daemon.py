@@ -87,9 +87,15 @@ async def test_the_statistics_are_those_of_the_decisions(live: Any) -> None:
         assert row["mean_latency_ms"] == pytest.approx(40.0)
         assert row["fixed"]["on_decisions"] == 60
     assert stats["spend_usd"] == pytest.approx(sum(pulls[arm] * price[arm] for arm in pulls))
+    headline = (await get(live, "/v1/savings?policy=even"))["saved"]
+    for figure in ("basis", "would_have_cost_usd"):
+        assert rows["large"]["fixed"][figure] == headline[figure], "one question has one answer"
     saved = rows["large"]["fixed"]["saved_usd"]
-    assert saved == pytest.approx(rows["large"]["fixed"]["would_have_cost_usd"] - stats["predicted_spend_usd"])
+    assert saved == headline["usd"] == pytest.approx(headline["would_have_cost_usd"] - stats["spend_usd"])
     assert saved > 0 > rows["small"]["fixed"]["saved_usd"]
+    [large] = [one for one in stats["savings"]["arms"] if one["arm"] == "large"]
+    assert (stats["savings"]["basis"], large["saved_share"]) == ("settled", pytest.approx(headline["share"]))
+    assert stats["savings"]["cost_usd_per_decision"] == pytest.approx(stats["spend_usd"] / 60)
     recent = await get(live, "/v1/stats?policy=even&window_s=3600")
     assert recent["decisions"] == 60
     series = await get(live, "/v1/stats/timeseries?policy=even&step_s=3600")

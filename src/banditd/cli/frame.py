@@ -165,7 +165,7 @@ def alarms(sample: Sample) -> list[str]:
     ]
     for arm in recent["arms"]:
         if arm["decisions"] >= ENOUGH_DECISIONS and arm["errors"] / arm["decisions"] > ERROR_SHARE:
-            found.append(f"{percent(arm['errors'] / arm['decisions'])} of the calls of {arm['arm']} failed")
+            found.append(f"{arm['errors']:,} calls of {arm['arm']} failed, of {arm['decisions']:,} decisions for it")
         if change := arm.get("change"):
             levels = f"{change['old_level']:.2f} before, {change['new_level']:.2f} now"
             moved = ", and so have the queries" if change.get("queries_moved") else ""

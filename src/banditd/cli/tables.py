@@ -12,7 +12,7 @@ from banditd.cli.show import print_table
 TYPICAL_WORDS = 4
 _PROMISE_STATES = {
     "learning": "too little is known yet",
-    "keeping": "kept at the least cost",
+    "keeping": "at the least cost that is expected to keep it",
     "no_rewards": "no rewards come, so nothing is known",
     "nothing_to_save": "nothing cheaper is good enough",
     "broken": "quality fell below it",
@@ -123,7 +123,7 @@ def print_stats(answer: Mapping[str, Any]) -> None:
                 arm["mean_reward"],
                 interval(arm["interval"]),
                 dollars(arm["spend_usd"]),
-                dollars(arm["fixed"]["would_have_cost_usd"]),
+                _if_always(arm["fixed"], answer["decisions"]),
                 milliseconds(arm["mean_latency_ms"]),
             )
             for arm in answer["arms"]
@@ -133,6 +133,12 @@ def print_stats(answer: Mapping[str, Any]) -> None:
         _print_savings(answer["savings"])
     if answer.get("judges"):
         print_judges(answer["judges"])
+
+
+def _if_always(fixed: Mapping[str, Any], decisions: int) -> str:
+    """What an arm would have cost, and of how many decisions where not of all."""
+    whole = fixed["on_decisions"] in {0, decisions}
+    return dollars(fixed["would_have_cost_usd"]) + ("" if whole else f" on {fixed['on_decisions']:,}")
 
 
 def print_judges(judges: Sequence[Mapping[str, Any]]) -> None:

@@ -151,6 +151,11 @@ def _rows(name: str, lines: Iterator[str], *, skip_blank: bool = False) -> _Rows
     line = 1
     try:
         rows.names.extend(column.lstrip("\ufeff") for column in next(reader, []))
+        if rows.names and rows.names[0].startswith("{"):
+            raise InvalidInputError(
+                f"{name} is JSON, not CSV: a replay needs every model's score of every prompt. What a daemon's log "
+                "says of other settings, 'banditd evaluate' tells."
+            )
         if len(set(rows.names)) != len(rows.names):
             raise InvalidInputError(f"{name}: a column is named twice.")
         if skip_blank:

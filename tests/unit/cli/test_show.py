@@ -82,7 +82,7 @@ def test_a_document_shows_scalars_and_lists_of_objects(capsys: pytest.CaptureFix
 def _stats() -> dict:
     arm = {
         "arm": "m", "decisions": 2, "share": 1.0, "explored": 0, "mean_reward": None, "interval": None,
-        "spend_usd": 0.0, "fixed": {"would_have_cost_usd": None}, "mean_latency_ms": None,
+        "spend_usd": 0.0, "fixed": {"would_have_cost_usd": None, "on_decisions": 0}, "mean_latency_ms": None,
     }  # fmt: skip
     return {
         "policy": "default", "window_s": None, "decisions": 2, "rewards": 0, "mean_reward": None, "interval": None,
@@ -192,7 +192,7 @@ def test_a_sign_stands_before_the_dollars_and_never_before_nothing() -> None:
         ({"side": "baseline", "rollout": 0.05}, "on the baseline side of a rollout of 5 %"),
         (
             {"keep": 0.9, "state": "keeping", "side": "shadow", "rollout": 0.0},
-            "keep 90 % of dear's quality: keeping, kept at the least cost; in shadow mode",
+            "keep 90 % of dear's quality: keeping, at the least cost that is expected to keep it; in shadow mode",
         ),
     ],
 )

@@ -140,6 +140,11 @@ def test_budgets_are_shown_as_what_they_hold(sample: Sample) -> None:
     assert "budget" not in shown(sample)
 
 
+def test_calls_that_failed_are_counted_since_a_decision_may_make_several(sample: Sample) -> None:
+    found = alarms(changed(sample, recent=sample.recent | {"arms": [arm_row("large", 21, errors=29)]}))
+    assert found == ["29 calls of large failed, of 21 decisions for it"]
+
+
 def test_a_few_errors_of_a_rare_arm_are_no_alarm(sample: Sample) -> None:
     assert alarms(changed(sample, recent=sample.recent | {"arms": [arm_row("large", 10, errors=5)]})) == []
 

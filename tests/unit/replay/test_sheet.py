@@ -31,6 +31,13 @@ def sheet(place: Path, header: list[str] = HEADER, rows: list[list[str]] = ROWS)
     return path
 
 
+def test_an_export_of_the_log_is_told_where_to_go(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"decision_id": "1", "arm": "a", "policy": "a", "x": "a"}\n', encoding="utf-8")
+    with pytest.raises(InvalidInputError, match=r"is JSON, not CSV.*banditd evaluate"):
+        load_dataset(path)
+
+
 def test_a_sheet_is_what_the_folder_is(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()

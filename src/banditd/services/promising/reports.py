@@ -22,9 +22,9 @@ STATES: Final = (
 _WORDS: Final = {
     "off": "No promise is made: the policy weighs quality and cost as its cost_weight says.",
     "learning": "Too little is known yet: mostly {baseline} answers, and the allowed loss is spent on trying others.",
-    "keeping": "At least {keep:.4g} % of {baseline}'s quality is kept at the least cost.",
+    "keeping": "The cheapest choice is made that is expected to keep {keep:.4g} % of {baseline}'s quality.",
     "no_rewards": "No rewards come, so nothing is known: {baseline} answers all but {least:.3g} % of the queries.",
-    "nothing_to_save": "No other model is both cheaper and good enough: {baseline} answers nearly everything.",
+    "nothing_to_save": "None is known to be both cheaper and good enough: {baseline} answers nearly everything.",
     "broken": "Quality fell below the promise: {baseline} answers all but {least:.3g} % until the cause is known.",
     "baseline_away": "{baseline} may not answer now, so the promise rests on what is predicted of it.",
     "baseline_changed": "{baseline} earns other rewards than it did: the promise is about what it is worth today.",
@@ -32,6 +32,8 @@ _WORDS: Final = {
     "shadow": "Only {baseline} answers; what the policy would have done is logged beside it.",
     "control": "All traffic goes to {baseline}: the rollout is 0.",
 }
+# A kill switch that does nothing must say so.
+_UNHEEDED: Final = " Meanwhile the policy answers every query, whatever rollout and mode say."
 
 
 class PromiseReports:
@@ -108,6 +110,10 @@ class PromiseReports:
             return name, 0.0, None
         keeper = book.keepers.get((rule.keep, name))
         return name, rule.reference_share if keeper is None else keeper.reference_share, rule
+
+    def missing(self, policy: str) -> str:
+        """Why routing is measured against no arm, in words. Raises NotFoundError."""
+        return _missing(runtime_of(self._runtimes, policy).switches.baseline)
 
     def baseline(self, policy: str) -> str | None:
         """The arm that routing is measured against. Raises NotFoundError."""
@@ -234,10 +240,16 @@ def settled_by(verdict: Verdict, keep: float) -> str | None:
 def _words(answer: Mapping[str, object]) -> str:
     state = str(answer["state"])
     if answer["baseline"] is None:
-        return _WORDS["off"] if state == "off" else "The baseline is none of the arms, so nothing can be promised."
-    if answer["mode"] == "shadow":
+        unheeded = _UNHEEDED if _held_back(answer) else ""
+        if state == "off":
+            return f"{_WORDS['off']}{unheeded}"
+        return f"Nothing can be promised: {_missing(str(answer['baseline_rule']))}.{unheeded}"
+    rollout = float(str(answer["rollout"]))
+    if state == "baseline_away":
+        pass  # then there is nobody for the rest of a rollout to go to
+    elif answer["mode"] == "shadow":
         state = "shadow"
-    elif answer["rollout"] == 0.0:
+    elif rollout == 0.0:
         state = "control"
     keep = answer["keep"]
     kept = float(keep) if isinstance(keep, int | float) else 1.0
@@ -245,7 +257,21 @@ def _words(answer: Mapping[str, object]) -> str:
     words = _WORDS[state].format(
         baseline=answer["baseline"], keep=100.0 * kept, least=100.0 * (1.0 - kept), budget=answer["budget"]
     )
+    if state == "baseline_away":
+        words += _UNHEEDED if _held_back(answer) else ""
+    elif answer["mode"] == "route" and 0.0 < rollout < 1.0:
+        words = f"{100.0 * rollout:.3g} % of the traffic is routed, {answer['baseline']} answers the rest. {words}"
     return f"{words} {beside}".rstrip()
+
+
+def _held_back(answer: Mapping[str, object]) -> bool:
+    return answer["mode"] == "shadow" or answer["rollout"] != 1.0
+
+
+def _missing(rule: str) -> str:
+    if rule == "dearest":
+        return "no arm is enabled, so there is nothing to compare with"
+    return f"the baseline {rule} is none of the arms; name another with PATCH /v1/promise"
 
 
 def candidate_words(standing: Mapping[str, object]) -> str:

@@ -27,7 +27,8 @@ from banditd.services.policy import PolicyRuntime
 from banditd.services.reports.contrast import combination
 from banditd.services.reports.onboarding import Estimate
 from banditd.services.reports.rows import iso_time, reward_of
-from banditd.services.reports.summaries import Row, add_up, ratio
+from banditd.services.reports.saved import alone_usd, as_routed, saved_against
+from banditd.services.reports.summaries import add_up
 from banditd.services.reports.upstreams import upstream_report
 
 SETTLED: Final = 10_000  # decisions that a look at the upstreams reads at most
@@ -134,13 +135,17 @@ class DashboardReads:
         scales = await self._reader.scale_history(policy, runtime.builder.schema.hash, SCALE_POINTS)
         total = add_up(totals)
         expected = None if traffic is None else await asyncio.to_thread(_expectations, view, traffic)
-        spend = ratio(total.get("predicted_spend_usd", 0.0), total.get("decisions", 0.0))
+        by_arm = {str(row["arm"]): row for row in totals}
+        rows = [by_arm.get(arm.arm, {}) for arm in view.arms]
+        saved = [saved_against(arm.arm, row, total) for arm, row in zip(view.arms, rows, strict=True)]
+        spend, _ = as_routed(saved, total)
+        costs = [alone_usd(one, row) for one, row in zip(saved, rows, strict=True)]
         return {
             "policy": policy,
             "policy_version": view.snapshot.version,
             **reward_of(total).fields(),
             "cost_usd": spend,
-            **_against(view, totals, expected, spend),
+            **_against(view, costs, expected, spend),
             "scales": [
                 {"version": row.version, "at": iso_time(row.created_at_us), "shared": row.shared, "own": row.own}
                 for row in scales
@@ -242,14 +247,9 @@ def _expectations(view: RouteView, traffic: _Traffic) -> list[Estimate]:
 
 
 def _against(
-    view: RouteView, totals: Sequence[Row], expected: list[Estimate] | None, spend: float | None
+    view: RouteView, costs: Sequence[float | None], expected: list[Estimate] | None, spend: float | None
 ) -> dict[str, object]:
-    """The policy as played, every fixed arm, and the best mix of fixed arms at the same predicted cost."""
-    by_arm = {str(row["arm"]): row for row in totals}
-    costs = [
-        ratio(float(row.get("fixed_cost_usd", 0.0)), float(row.get("fixed_decisions", 0)))
-        for row in (by_arm.get(arm.arm, {}) for arm in view.arms)
-    ]
+    """The policy as played, every fixed arm, and the best mix of fixed arms at the same cost."""
     fixed = [
         {"arm": arm.arm, "enabled": arm.enabled, "reward": estimate.fields(), "cost_usd": cost}
         for arm, cost, estimate in zip(view.arms, costs, expected or (), strict=False)

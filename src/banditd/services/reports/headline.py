@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from banditd.ope.fixed import FIXED_ARM_SUMS, FixedArmSums
 from banditd.ope.reference import ENOUGH_WORTH, TOLERANCE, Verdict, verdict_of
+from banditd.services.reports.saved import SAVED_SUMS, Saved, saved_against
 from banditd.services.reports.savings import Reference, fixed_arm_sums
-from banditd.services.reports.summaries import Row, ratio
+from banditd.services.reports.summaries import ratio
 from banditd.services.reports.verdicts import (
     Pace,
     difference_of,
@@ -30,51 +30,8 @@ from banditd.services.reports.verdicts import (
 Fields = dict[str, object]
 HEADLINE_SUMS: Final = ("decisions", "predicted_spend_usd", "tried_decisions", "tried_usd", "tried_reward")
 """Columns of ``ReportReader.against`` that ``headline`` reads of all arms."""
-BASELINE_SUMS: Final = (
-    "fixed_decisions", "fixed_cost_usd", "compared_decisions", "compared_usd", "compared_fixed_usd", *FIXED_ARM_SUMS,
-)  # fmt: skip
+BASELINE_SUMS: Final = (*SAVED_SUMS, *FIXED_ARM_SUMS)
 """Those that it reads of the baseline."""
-_ROUNDING: Final = 1e-9
-
-
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """Dollars against the baseline. basis : ``settled`` costs, ``predicted`` ones while too little is settled.
-
-    compared : decisions that are in both figures. reason : why nothing compares.
-    """
-
-    spent_usd: float | None = None
-    would_have_cost_usd: float | None = None
-    compared: int = 0
-    basis: str | None = None
-    reason: str | None = None
-
-    @property
-    def usd(self) -> float | None:
-        if self.spent_usd is None or self.would_have_cost_usd is None:
-            return None
-        difference = self.would_have_cost_usd - self.spent_usd
-        # What the baseline answered itself is the same dollars twice, added up in two orders.
-        return 0.0 if abs(difference) <= _ROUNDING * self.would_have_cost_usd else difference
-
-    @property
-    def share(self) -> float | None:
-        if self.usd is None or not self.would_have_cost_usd:
-            return None
-        return self.usd / self.would_have_cost_usd
-
-    def fields(self) -> Fields:
-        """As the API writes it."""
-        return {
-            "usd": self.usd,
-            "share": self.share,
-            "would_have_cost_usd": self.would_have_cost_usd,
-            "spent_usd": self.spent_usd,
-            "compared_decisions": self.compared,
-            "basis": self.basis,
-            "reason": self.reason,
-        }
 
 
 def headline(total: Mapping[str, float], row: Mapping[str, float], reference: Reference, pace: Pace) -> Fields:
@@ -84,7 +41,7 @@ def headline(total: Mapping[str, float], row: Mapping[str, float], reference: Re
     """
     sums = fixed_arm_sums(row)
     decisions = int(total.get("decisions", 0))
-    saved = saved_against(reference.arm, row, total)
+    saved = Saved(reason=reference.missing) if reference.arm is None else saved_against(reference.arm, row, total)
     known = verdict_of(sums)
     held = "unknown" if reference.keep is None else known.held(reference.keep)
     found = settled_when(sums, known, reference, held, pace)
@@ -92,7 +49,7 @@ def headline(total: Mapping[str, float], row: Mapping[str, float], reference: Re
     tried_usd, lost_by_trying = total.get("tried_usd", 0.0), ratio(total.get("tried_reward", 0.0), decisions)
     sentences = {
         "saved": _saved_in_words(saved, reference.arm, decisions),
-        "lost": _lost_in_words(sums, known, reference.arm),
+        "lost": _lost_in_words(sums, known, reference),
         "held": _held_in_words(held, reference, known, found),
         "exploration": _tried_in_words(tried, decisions, tried_usd, lost_by_trying),
         "confidence": _confidence_in_words(sums, known, found),
@@ -116,28 +73,6 @@ def headline(total: Mapping[str, float], row: Mapping[str, float], reference: Re
     }
 
 
-def saved_against(arm: str | None, row: Row, total: Mapping[str, float]) -> Saved:
-    """What was saved against ``arm``, whose sums are ``row``; ``total`` adds up all arms."""
-    decisions, priced = int(total.get("decisions", 0)), int(row.get("fixed_decisions", 0))
-    compared = int(row.get("compared_decisions", 0))
-    if arm is None:
-        return Saved(reason="no arm is enabled, so there is nothing to compare with")
-    if not decisions:
-        return Saved(reason="no decision has been made yet")
-    if compared > 0 and 2 * compared >= min(priced, decisions):
-        spent, would = float(row.get("compared_usd", 0.0)), float(row.get("compared_fixed_usd", 0.0))
-        return Saved(spent, would, compared, "settled")
-    if priced >= decisions:
-        return Saved(
-            total.get("predicted_spend_usd", 0.0), float(row.get("fixed_cost_usd", 0.0)), decisions, "predicted"
-        )
-    if not priced:
-        return Saved(reason=f"{arm} could not have answered any of these decisions")
-    return Saved(
-        reason=f"{arm} could have answered {priced:,} of {decisions:,} decisions, and few of them are settled"
-    )
-
-
 def settled_when(sums: FixedArmSums, known: Verdict, reference: Reference, held: str, pace: Pace) -> Fields | None:
     """What would settle the verdict on the baseline; None where the promise is known to be held or broken.
 
@@ -147,10 +82,12 @@ def settled_when(sums: FixedArmSums, known: Verdict, reference: Reference, held:
         return None
     if reference.keep is None:
         return settles(sums, pace, share=reference.share, precision=reference.precision)
-    promised, wanted = reference.keep - TOLERANCE, reference.precision
+    wanted = reference.precision
     if known.reward is not None and known.baseline_reward is not None:
-        wanted = max(wanted, abs(known.reward / promised - known.baseline_reward))
-    return settled_at(sums, pace, wanted, share=reference.share)
+        wanted = abs(known.reward / (reference.keep - TOLERANCE) - known.baseline_reward)
+    if known.half_width is not None and known.worth < ENOUGH_WORTH:
+        wanted = min(wanted, known.half_width * math.sqrt(known.worth / ENOUGH_WORTH))
+    return settled_at(sums, pace, wanted, share=reference.share) if wanted > 0.0 else None
 
 
 # ---------------------------------------------------------------- figures
@@ -194,6 +131,8 @@ def _headline(
         return "No decisions yet: nothing is saved and nothing is lost."
     parts = [_saved_in_words(saved, reference.arm, decisions, short=True)]
     bounds = _bounds(known)
+    if reference.arm is None:
+        return f"{parts[0]} Nor is what was lost."
     if known.ratio is None or bounds is None:
         parts.append(f"Quality against {reference.arm}: not known yet{settled_by(found)}.")
     else:
@@ -219,9 +158,10 @@ def _saved_in_words(saved: Saved, arm: str | None, decisions: int, *, short: boo
     return f"{sentence} against always {arm}{part}, {basis}."
 
 
-def _lost_in_words(sums: FixedArmSums, known: Verdict, arm: str | None) -> str:
+def _lost_in_words(sums: FixedArmSums, known: Verdict, reference: Reference) -> str:
+    arm = reference.arm
     if arm is None:
-        return "No arm is enabled, so there is nothing to lose."
+        return f"What was lost is not known: {reference.missing}."
     gain = sums.mean_gain()
     if gain is None or gain.interval is None:
         return f"What was lost is not known: {unknown_because(arm, sums)}."
@@ -239,6 +179,8 @@ def _lost_in_words(sums: FixedArmSums, known: Verdict, arm: str | None) -> str:
 
 def _held_in_words(held: str, reference: Reference, known: Verdict, found: Fields | None) -> str:
     if reference.keep is None:
+        if reference.arm is None:
+            return f"Nothing can be promised: {reference.missing}."
         return "No promise is made: policies.*.promise sets how much of the baseline's quality is to be kept."
     promise = f"The promise to keep {share_in_words(reference.keep)} of {reference.arm}'s quality"
     if held == "yes":
@@ -261,7 +203,7 @@ def _tried_in_words(tried: int, decisions: int, usd: float, reward: float | None
         return "No decision was made to learn: every one took what looked best."
     more = f"{dollars_in_words(abs(usd))} {'more' if usd >= 0.0 else 'less'} than what looked best"
     made = f"{tried:,} {'decision' if tried == 1 else 'decisions'}"
-    return f"Trying other models on {made} ({share}) cost {more}{_points_tried_in_words(reward)}."
+    return f"Trying other models on {made} ({share}) cost, as predicted, {more}{_points_tried_in_words(reward)}."
 
 
 def _points_tried_in_words(reward: float | None) -> str:
@@ -270,9 +212,9 @@ def _points_tried_in_words(reward: float | None) -> str:
         return ""
     points = f"{100.0 * abs(reward):.1f}"
     if points == "0.0":
-        return " and, as predicted, no quality"
+        return " and no quality"
     named = f"{points} {'point' if points == '1.0' else 'points'} of quality"
-    return f" and, as predicted, {named}" if reward > 0.0 else f"; as predicted, it gained {named}"
+    return f" and {named}" if reward > 0.0 else f", and gained {named}"
 
 
 def _confidence_in_words(sums: FixedArmSums, known: Verdict, found: Fields | None) -> str:

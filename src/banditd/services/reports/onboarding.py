@@ -122,6 +122,8 @@ def recommendation(
     """One sentence: what to do now."""
     if state == "onboarding" and not arm.enabled:
         return "Enable it to go on with its onboarding, or delete it."
+    if used.errors and used.errors >= used.decisions and not rewards:
+        return "Look at its calls: all have failed. Is its upstream, key and upstream_model right? Else delete it."
     if quota_left:
         money = f" and ${used.cost_usd:.4f} of ${arm.onboarding_usd:.4f}" if arm.onboarding_usd else ""
         return f"Wait: {used.decisions} of {arm.onboarding_decisions} decisions{money} of its quota are used."

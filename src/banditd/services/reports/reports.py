@@ -310,8 +310,9 @@ class ReportService:
         """The arm that routing is measured against first: the promise's baseline, else the dearest enabled one."""
         if policy not in self._runtimes:
             return Reference(None)
-        arm, share, promise = self._promises.reference(policy)
-        return Reference(arm) if promise is None else Reference(arm, share, promise.precision, promise.keep)
+        arm, share, rule = self._promises.reference(policy)
+        why = self._promises.missing(policy)
+        return Reference(arm, missing=why) if rule is None else Reference(arm, share, rule.precision, rule.keep)
 
     async def _coverage(self, policy: str, rewards: int, decisions: int) -> dict[str, object]:
         """How many decisions were rewarded in the period, and how late (delays: over the policy's life)."""

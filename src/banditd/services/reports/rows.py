@@ -15,6 +15,7 @@ import numpy as np
 from banditd.bandit.changes.arm_changes import ChangeEvent
 from banditd.core.types import MICROSECONDS_PER_SECOND, Arm, FloatArray
 from banditd.services.reports.discrepancy import Cells
+from banditd.services.reports.saved import SAVED_SUMS, saved_against
 from banditd.services.reports.summaries import MeanReward, Row, entropy_nats, mean_reward, normal_interval, ratio
 
 _VECTORS: Final = ("probability", "mean", "deviation", "cost_usd", "penalty", "own_probability")
@@ -26,7 +27,7 @@ REWARD_SUMS: Final = ("rewards", "weight", "weighted_reward", "weighted_square")
 ARM_SUMS: Final = (
     "decisions", "explored", "greedy", *REWARD_SUMS, "spend_usd", "predicted_spend_usd", "latency_ms_sum",
     "latency_reports", "usage_reports", "input_tokens", "output_tokens", "cached_input_tokens", "errors",
-    "fixed_decisions", "fixed_cost_usd",
+    *SAVED_SUMS,
 )  # fmt: skip
 """Columns that ``arm_rows`` reads."""
 STEP_SUMS: Final = (
@@ -173,23 +174,27 @@ def _arm_row(arm: str, row: Row, total: Mapping[str, float], *, here: bool) -> d
         "output_tokens": int(row.get("output_tokens", 0)),
         "cached_input_tokens": int(row.get("cached_input_tokens", 0)),
         "errors": int(row.get("errors", 0)),
-        "fixed": _fixed(row, total),
+        "fixed": _fixed(arm, row, total),
     }
 
 
-def _fixed(row: Row, total: Mapping[str, float]) -> dict[str, object]:
-    """What sending everything to this arm would have cost: predicted cost against predicted cost."""
+def _fixed(arm: str, row: Row, total: Mapping[str, float]) -> dict[str, object]:
+    """What sending everything to this arm would have cost, and would have saved."""
     eligible, decisions = int(row.get("fixed_decisions", 0)), int(total.get("decisions", 0))
-    cost = float(row.get("fixed_cost_usd", 0.0)) if eligible else None
-    saved: float | None = None
-    reason: str | None = None
-    if cost is None:
+    saved = saved_against(arm, row, total)
+    cost, reason = saved.would_have_cost_usd, None
+    if not eligible:
         reason = "not enough data: never eligible"
     elif eligible < decisions:
+        cost = float(row.get("fixed_cost_usd", 0.0)) if cost is None else cost
         reason = f"eligible for {eligible} of {decisions} decisions only, so the totals do not compare"
-    else:
-        saved = cost - total.get("predicted_spend_usd", 0.0)
-    return {"would_have_cost_usd": cost, "on_decisions": eligible, "saved_usd": saved, "reason": reason}
+    return {
+        "would_have_cost_usd": cost,
+        "on_decisions": eligible,
+        "saved_usd": None if reason else saved.usd,
+        "basis": saved.basis,
+        "reason": reason,
+    }
 
 
 def step_row(row: Row) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """What routing saves, and what that does to quality: against every arm alone, and against the best mix of arms. Pure.
 
-Costs are compared like with like (predicted against predicted, on the same decisions), quality by doubly robust
+Costs are compared like with like, on the same decisions (``saved.py``), quality by doubly robust
 estimates with the interval of the design, on the rated decisions on which the arm could have been drawn.
 """
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from banditd.budget.frontier import fixed_mixture_at_cost
 from banditd.ope.fixed import FIXED_ARM_COUNTS, FIXED_ARM_SUMS, FixedArmSums, MeanEstimate
+from banditd.services.reports.saved import Saved, alone_usd, as_routed, saved_against
 from banditd.services.reports.summaries import Row, ratio
 from banditd.services.reports.verdicts import (
     DEFAULT_PRECISION,
@@ -34,22 +35,24 @@ class Reference:
     """The arm that routing is measured against first: a promise's baseline, else the dearest.
 
     share : of the traffic that it gets at least. precision : to which the difference is to be known. keep : share of
-    its quality that is promised, None without a promise.
+    its quality that is promised, None without a promise. missing : why there is no arm.
     """
 
     arm: str | None
     share: float = 0.0
     precision: float = DEFAULT_PRECISION
     keep: float | None = None
+    missing: str = "no arm is enabled, so there is nothing to compare with"
 
 
 @dataclass(frozen=True, slots=True)
 class _Fixed:
-    """One arm alone: its sums, and its mean predicted cost over the decisions it was eligible for."""
+    """One arm alone: its sums, its mean cost of a decision, and the dollars against it."""
 
     arm: str
     sums: FixedArmSums
     cost_usd: float | None
+    saved: Saved
     complete: bool  # eligible for every decision, or taken out by a budget only
     rated: int  # rated decisions of all that were drawn, also those that say nothing of it
 
@@ -64,14 +67,14 @@ def savings(
     rows : sums per arm (``ReportReader.arm_totals``). arms : the present ones. total : the sums of all rows.
     """
     by_arm = {str(row["arm"]): row for row in rows}
-    decisions = int(total.get("decisions", 0))
-    ours = ratio(total.get("predicted_spend_usd", 0.0), decisions)
     # Every rated decision drew one arm.
     rated = int(total.get("drawn_rewards", 0))
-    fixed = [_fixed(arm, by_arm.get(arm, {}), decisions, rated) for arm in arms]
+    fixed = [_fixed(arm, by_arm.get(arm, {}), total, rated) for arm in arms]
+    ours, basis = as_routed((one.saved for one in fixed), total)
     return {
         "cost_usd_per_decision": ours,
-        "arms": [_against(one, ours, pace, reference) for one in fixed],
+        "basis": basis,
+        "arms": [_against(one, pace, reference) for one in fixed],
         "mixture": _mixture(fixed, ours),
     }
 
@@ -82,14 +85,15 @@ def fixed_arm_sums(row: Row) -> FixedArmSums:
     return FixedArmSums(*counts, *(float(row.get(name, 0.0)) for name in FIXED_ARM_SUMS[FIXED_ARM_COUNTS:]))
 
 
-def _fixed(arm: str, row: Row, decisions: int, rated: int) -> _Fixed:
-    eligible = int(row.get("fixed_decisions", 0))
-    cost = ratio(float(row.get("fixed_cost_usd", 0.0)), eligible)
-    return _Fixed(arm, fixed_arm_sums(row), cost, bool(decisions) and eligible >= decisions, rated)
+def _fixed(arm: str, row: Row, total: Mapping[str, float], rated: int) -> _Fixed:
+    eligible, decisions = int(row.get("fixed_decisions", 0)), int(total.get("decisions", 0))
+    saved = saved_against(arm, row, total)
+    complete = bool(decisions) and eligible >= decisions
+    return _Fixed(arm, fixed_arm_sums(row), alone_usd(saved, row), saved, complete, rated)
 
 
-def _against(one: _Fixed, ours_usd: float | None, pace: Pace, reference: Reference) -> dict[str, object]:
-    sums = one.sums
+def _against(one: _Fixed, pace: Pace, reference: Reference) -> dict[str, object]:
+    sums, ours_usd = one.sums, one.saved.usd_per_decision[1]
     saved = one.cost_usd - ours_usd if one.cost_usd is not None and ours_usd is not None and one.complete else None
     difference = difference_of(sums)
     mine = one.arm == reference.arm

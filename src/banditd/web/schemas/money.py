@@ -119,7 +119,7 @@ class SavingsArm(AnswerModel):
 
     arm: str
     cost_usd_per_decision: float | None
-    """Predicted, had it answered everything."""
+    """Had it answered everything."""
     saved_usd_per_decision: float | None
     """Null unless it was eligible for every decision."""
     saved_share: float | None
@@ -168,9 +168,11 @@ class SavingsMixture(AnswerModel):
 
 
 class Savings(AnswerModel):
-    """What routing saves, and what that does to quality; costs are predicted ones."""
+    """What routing saves, and what that does to quality."""
 
     cost_usd_per_decision: float | None
+    basis: Literal["settled", "predicted"] | None
+    """Of costs: as in ``saved`` of ``GET /v1/savings``."""
     arms: list[SavingsArm]
     mixture: SavingsMixture
 

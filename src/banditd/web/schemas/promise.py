@@ -126,7 +126,7 @@ class _Standing(AnswerModel):
     settled_by: str | None
     """What would settle it."""
     decisions: int
-    """Under the promise, since this process began."""
+    """Under the promise: those that this process has made, and the newest of the log that it began with."""
 
 
 class PromiseStanding(_Standing):

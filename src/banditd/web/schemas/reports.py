@@ -147,13 +147,15 @@ class SnapshotParameters(ParameterModel):
 
 
 class FixedArmComparison(AnswerModel):
-    """What sending everything to this arm would have cost, at list prices."""
+    """What sending everything to this arm would have cost."""
 
     would_have_cost_usd: float | None
     on_decisions: int
     """Over the decisions for which it was eligible."""
     saved_usd: float | None
-    """Against our predicted spend; null unless it was eligible for all decisions."""
+    """Null unless it was eligible for all decisions."""
+    basis: Literal["settled", "predicted"] | None
+    """As in ``saved`` of ``GET /v1/savings``."""
     reason: str | None
 
 

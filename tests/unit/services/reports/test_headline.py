@@ -42,7 +42,7 @@ def test_the_headline_is_saved_then_quality_then_the_promise():
     assert found["lost"]["percent_interval"] == pytest.approx([-0.5, 3.0], abs=0.1)
     assert "on 1,900 of 2,000 decisions, by settled costs" in found["words"]["saved"]
     assert found["words"]["exploration"] == (
-        "Trying other models on 40 decisions (2 %) cost $0.10 more than what looked best and, as predicted, "
+        "Trying other models on 40 decisions (2 %) cost, as predicted, $0.10 more than what looked best and "
         "0.2 points of quality."
     )
 
@@ -62,6 +62,14 @@ def test_a_promise_is_held_broken_or_not_known_and_then_it_is_said_when(gain, in
     assert said in found["words"]["held"]
 
 
+def test_a_known_half_width_that_tells_nothing_of_the_promise_is_still_to_be_settled():
+    found = headline(rows(gain=0.045, inverse=4000.0), Reference("dear", share=0.05, keep=0.95), PACE)
+    low, high = found["lost"]["interval"]
+    assert (found["held"], high - low < 4.0) == ("unknown", True), "known to the wanted precision"
+    assert found["settles"]["decisions"] > 0
+    assert "the interval spans it; it should be settled by about " in found["words"]["held"]
+
+
 def test_without_rewards_the_money_is_known_and_the_quality_is_not():
     found = headline(rows(rated=0, inverse=0.0), DEAR, PACE)
     assert found["saved"]["usd"] == pytest.approx(6.7)
@@ -76,6 +84,9 @@ def test_without_a_baseline_nothing_is_made_up():
     found = headline(rows(), Reference(None), PACE)
     assert found["saved"]["usd"] is None
     assert "no arm is enabled" in found["headline"]
+    gone = headline(rows(), Reference(None, missing="the baseline old is none of the arms; name another"), PACE)
+    said = [gone["headline"], gone["words"]["saved"], gone["words"]["lost"], gone["words"]["held"]]
+    assert all("the baseline old is none of the arms" in one and "None" not in one for one in said)
     nothing = headline([], DEAR, PACE)
     assert nothing["headline"] == "No decisions yet: nothing is saved and nothing is lost."
 
@@ -97,13 +108,13 @@ def test_what_the_baseline_answered_itself_saves_nothing_whatever_the_rounding(s
         (
             -4.0,
             40,
-            "on 40 decisions (2 %) cost $0.10 more than what looked best; as predicted, it gained 0.2 points of",
+            "on 40 decisions (2 %) cost, as predicted, $0.10 more than what looked best, and gained 0.2 points of",
         ),
-        (-0.4, 1, "on 1 decision (0.05 %) cost $0.10 more than what looked best and, as predicted, no"),
+        (-0.4, 1, "on 1 decision (0.05 %) cost, as predicted, $0.10 more than what looked best and no"),
         (
             20.0,
             40,
-            "on 40 decisions (2 %) cost $0.10 more than what looked best and, as predicted, 1.0 point of",
+            "on 40 decisions (2 %) cost, as predicted, $0.10 more than what looked best and 1.0 point of",
         ),
     ],
 )

@@ -138,3 +138,10 @@ def test_there_is_one_sentence_of_advice(
     )
     assert said.startswith(advice)
     assert said.endswith(".")
+
+
+@pytest.mark.parametrize("quota_left", [True, False])
+def test_an_arm_whose_calls_all_fail_is_not_to_be_waited_for(quota_left: bool) -> None:
+    used = ArmUsage(arm="new", decisions=21, errors=29)
+    said = recommendation(arm("new"), used, state="onboarding", quota_left=quota_left, rewards=0, found=FOUND)
+    assert said.startswith("Look at its calls: all have failed.")

@@ -109,6 +109,16 @@ def test_a_verdict_of_a_part_of_the_decisions_says_so():
     assert found["arms"][0]["verdict"] == "better"
 
 
+def test_costs_are_settled_ones_once_half_of_the_decisions_are():
+    made, total = rows(1000, share_dear=0.3, truth={"cheap": 0.5, "dear": 0.8})
+    assert compared((made, total))["basis"] == "predicted"
+    settled = {"compared_decisions": 900, "compared_usd": 0.9, "compared_fixed_usd": 1.8}
+    found = compared(([row | settled for row in made], total))
+    assert (found["basis"], found["cost_usd_per_decision"]) == ("settled", pytest.approx(0.001))
+    assert found["arms"][1]["cost_usd_per_decision"] == pytest.approx(0.002)
+    assert found["arms"][1]["saved_share"] == pytest.approx(0.5)
+
+
 def test_a_row_of_sums_keeps_the_order_of_its_fields():
     row = dict(zip(FIXED_ARM_SUMS, range(1, 8), strict=True))
     assert fixed_arm_sums(row) == FixedArmSums(1, 2, 3, 4, 5, 6, 7)

@@ -56,8 +56,8 @@ function Promised({ s, promise, policy }) {
 
 function Exploring({ e }) {
   if (!e || e.share === null) return html`<${Figure} label="Exploring" value="–" sub="nothing tried yet" />`;
-  const cost = e.usd === null ? "" : e.usd < 0 ? `, ${usd(-e.usd)} cheaper than the best guesses` : `, at ${usd(e.usd)} more`;
-  return html`<${Figure} label="Exploring" value=${percent(e.share, e.share < 0.1 ? 1 : 0)} sub=${`of decisions tried to learn${cost}${e.points > 0 ? `; predicted to lose ${points(e.points)} of reward` : ""}`} />`;
+  const cost = e.usd === null ? "" : e.usd < 0 ? `, predicted to be ${usd(-e.usd)} cheaper than the best guesses` : `, predicted to cost ${usd(e.usd)} more`;
+  return html`<${Figure} label="Exploring" value=${percent(e.share, e.share < 0.1 ? 1 : 0)} sub=${`of decisions tried to learn${cost}${e.points > 0 ? ` and to lose ${points(e.points)} of reward` : ""}`} />`;
 }
 
 /** The questions that this page must answer. The daemon's own sentences, so that every page and command says the same. */

@@ -98,7 +98,7 @@ function Against({ s, window }) {
         <tr class="ours"><th scope="row">routing</th><td>100 %</td>
           <td class="graph"><${Interval} mean=${s.mean_reward} pair=${s.interval} low=${low} high=${high} hue="accent" /></td>
           <td class="num right">${reward(s.mean_reward)}</td><td class="num right">${count(s.rewards)}</td>
-          <td class="num right">${usd(s.spend_usd)}</td><td class="num right">${usd(s.predicted_spend_usd)}</td><td></td></tr>
+          <td class="num right">${usd(s.spend_usd)}</td><td class="num right">${usd(s.savings?.basis === "settled" ? s.spend_usd : s.predicted_spend_usd)}</td><td></td></tr>
         ${rows.map(
           (one) => html`<tr key=${one.arm}><th scope="row"><${Arm} name=${one.arm} mark />${!one.present && html` <span class="badge">deleted</span>`}${one.change && html` <span class="badge bad">changed</span>`}</th>
             <td><${ShareBar} share=${one.share} hue=${hueOf(one.arm)} /></td>
