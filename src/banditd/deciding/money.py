@@ -20,13 +20,13 @@ NAMED_ARM = "named_arm"
 class Terms(NamedTuple):
     """What a decision has read of accounts that can pay for all arms.
 
-    cost_usd, dear_usd : the most that an arm is predicted to cost, and may well cost. asked : of each account the
+    cost_usd, dear_usd : the most that an arm is predicted to cost, and may well cost. conditions : of each account the
     price of a dollar and the budget of a decision.
     """
 
     cost_usd: float
     dear_usd: float
-    asked: Sequence[tuple[float, float]]
+    conditions: Sequence[tuple[float, float]]
 
 
 class Admission(NamedTuple):
@@ -55,7 +55,7 @@ def terms_of(
     """Of every query, as if its accounts could pay for all arms; arrays are (n, n_arms)."""
     both = np.array([cost_usd, cost_usd + SPREADS * spread_usd])
     most: list[list[float]] = np.where(eligible, both, 0.0).max(2).T.tolist()
-    return [Terms(cost, dear, _asked(mine)) for (cost, dear), mine in zip(most, accounts, strict=True)]
+    return [Terms(cost, dear, _conditions(mine)) for (cost, dear), mine in zip(most, accounts, strict=True)]
 
 
 def pays_for_all(accounts: Iterable[Account], terms: Terms) -> bool:
@@ -65,10 +65,10 @@ def pays_for_all(accounts: Iterable[Account], terms: Terms) -> bool:
 
 def decides_alike(accounts: Sequence[Account], terms: Terms | None) -> bool:
     """Whether what was decided under these terms would be decided now, after others were charged to the accounts."""
-    return terms is not None and _asked(accounts) == terms.asked and pays_for_all(accounts, terms)
+    return terms is not None and _conditions(accounts) == terms.conditions and pays_for_all(accounts, terms)
 
 
-def _asked(accounts: Iterable[Account]) -> list[tuple[float, float]]:
+def _conditions(accounts: Iterable[Account]) -> list[tuple[float, float]]:
     return [(account.pacer.price_per_usd, account.pacer.budget_usd) for account in accounts]
 
 
