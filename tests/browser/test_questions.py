@@ -299,3 +299,19 @@ def test_how_a_judge_stands_in_words_and_figures(taught, open_page, expect, shot
     found["judges"][0] |= {"counts": False, "trust": "Not trusted, its scores do not teach: it favours a."}
     expect(judge.locator(".badge").first).to_have_text("not trusted")
     expect(judge).to_contain_text("it favours a.")
+
+
+def test_of_many_values_of_a_tag_the_busiest_are_shown_until_all_are_wanted(taught, open_page, expect, shot) -> None:
+    for number in range(23):
+        for _ in range(2 if number == 22 else 1):
+            body = {"input": "Sum this up.", "tags": {"desk": f"desk {number:02}"}}
+            taught.call("POST", "/v1/route", body)
+    page = open_page(taught)
+    page.locator("label.pick", has_text="by").locator("select").select_option("desk")
+    card = page.get_by_role("region", name="Saved and lost by desk")
+    expect(card.locator("tbody tr")).to_have_count(20)
+    expect(card.locator("tbody tr").first).to_contain_text("desk 22")
+    page.get_by_role("button", name="Show all values", exact=True).click()
+    expect(card.locator("tbody tr")).to_have_count(23)
+    shot(page, "all values of a tag")
+    expect(page.get_by_role("button", name="Show all values", exact=True)).to_have_count(0)

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from banditd.bandit.posterior.posterior import Posterior
-from banditd.core.types import BoolArray, IntArray
+from banditd.core.types import BoolArray, FloatArray, IntArray
 from banditd.deciding.promise_window import Window
 
 PRICES: Final = np.concatenate([[0.0], np.geomspace(3e-3, 30.0, 36)])  # reward per mean cost of the baseline
@@ -47,24 +47,30 @@ class Candidates:
         """(price, arm of each row) for every price that plays something new; steepest : highest relative price.
 
         A dearer dollar never brings a dearer arm back: a row that plays what it plays at the steepest price plays it
-        at all between, and is asked no more.
+        at all between.
         """
-        first, *others = (PRICES[steepest >= PRICES] / self.baseline_usd).tolist()
-        arms = self._greedy(first)
-        steps, last = [(first, arms)], self._greedy(others[-1] if others else first)
+        prices = PRICES[steepest >= PRICES] / self.baseline_usd
+        arms, last = self._greedy(prices[0]), self._greedy(prices[-1])
         rows = (arms != last).nonzero()[0]
-        worth, spent = self._worth[rows], self._spent[rows]
-        for price in others:
-            if not rows.size:
-                break
-            now = (worth - price * spent).argmax(axis=1)
-            if not np.array_equal(now, arms[rows]):
-                arms = arms.copy()
-                arms[rows] = now
-                steps.append((price, arms))
-                moving = now != last[rows]
-                rows, worth, spent = rows[moving], worth[moving], spent[moving]
-        return steps
+        played = self._greedy_at(prices[1:], rows)
+        there = played == last[rows]
+        if (there[:-1] & ~there[1:]).any():
+            played = np.where(np.logical_or.accumulate(there, axis=0), last[rows], played)
+        anew = (np.concatenate([arms[None, rows], played[:-1]]) != played).any(axis=1).nonzero()[0]
+        steps = np.tile(arms, (anew.size + 1, 1))
+        steps[1:, rows] = played[anew]
+        return list(zip(prices[[0, *(anew + 1)]].tolist(), steps, strict=True))
+
+    def _greedy_at(self, prices: FloatArray, rows: IntArray) -> IntArray:
+        """``_greedy`` of these rows at every price, (prices, rows): all at once, one arm after the other."""
+        worth, spent = np.ascontiguousarray(self._worth[rows].T), np.ascontiguousarray(self._spent[rows].T)
+        each = prices[:, None]
+        best, found = worth[0] - each * spent[0], np.zeros((prices.size, rows.size), dtype=np.intp)
+        for arm in range(1, worth.shape[0]):
+            now = worth[arm] - each * spent[arm]
+            found[now > best] = arm
+            np.maximum(best, now, out=best)
+        return found
 
     def outcomes(self, steps: Sequence[tuple[float, IntArray]]) -> list[tuple[float, float, float, float]]:
         """Of each step: (mean loss against the baseline, its standard error, share of rows off it, dollars saved).
