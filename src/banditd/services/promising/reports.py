@@ -260,7 +260,8 @@ def _words(answer: Mapping[str, object]) -> str:
     if state == "baseline_away":
         words += _UNHEEDED if _held_back(answer) else ""
     elif answer["mode"] == "route" and 0.0 < rollout < 1.0:
-        words = f"{100.0 * rollout:.3g} % of the traffic is routed, {answer['baseline']} answers the rest. {words}"
+        part = f"The policy decides for {100.0 * rollout:.3g} % of the traffic"
+        words = f"{part}, {answer['baseline']} answers the rest. {words}"
     return f"{words} {beside}".rstrip()
 
 
