@@ -20,8 +20,8 @@ NAMED_ARM = "named_arm"
 class Terms(NamedTuple):
     """What a decision has read of accounts that can pay for all arms.
 
-    cost_usd, dear_usd : the most that an arm is predicted to cost, and may well cost. conditions : of each account the
-    price of a dollar and the budget of a decision.
+    cost_usd, dear_usd : the most that an arm is predicted to cost, and may well cost. conditions : of each account
+    the price of a dollar and the budget of a decision.
     """
 
     cost_usd: float
