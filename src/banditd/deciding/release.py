@@ -18,6 +18,7 @@ from banditd.core.release import ReleasePart
 from banditd.core.types import BoolArray, FloatArray
 from banditd.deciding.decide import Case, Decided, Situation, decide
 from banditd.deciding.draw import TIE, Draw
+from banditd.deciding.money import Admission
 from banditd.deciding.pledge import Pledge
 from banditd.deciding.rollout import distance, mixed
 
@@ -131,7 +132,7 @@ def decide_between(
     if not taking:
         return decided, found
     other = decide(candidate, [theirs[i] for i in taking], uniforms[taking])
-    draw = _copied(decided.draw)
+    draw, admissions = _copied(decided.draw), list(decided.admissions)
     for at, j in enumerate(other.rows.tolist()):
         i, part = taking[j], parts[taking[j]]
         if part is None or other.draw.reason[at] not in DRAWN:
@@ -149,13 +150,23 @@ def decide_between(
         side = candidate_side if part.candidate else incumbent_side
         draw.reason[row] = side.decided.draw.reason[side.row]
         draw.explored[row] = _explored(side, index)
+        admissions[row] = _for_both(decided.admissions[row], other.admissions[at])
         found[row] = Parted(part, one.differ, distance(q, p), candidate_side, incumbent_side)
     names = situation.view.snapshot.arms
     exclusions = [
         one if found[row] is None else {arm: why for arm, why in one.items() if not draw.arms[row, names.index(arm)]}
         for row, one in enumerate(decided.exclusions)
     ]
-    return replace(decided, draw=draw, exclusions=exclusions), found
+    return replace(decided, draw=draw, exclusions=exclusions, admissions=admissions), found
+
+
+def _for_both(incumbent: Admission, candidate: Admission) -> Admission:
+    """The incumbent's, under terms that pay for every arm of either side: the candidate may use dearer ones."""
+    mine, theirs = incumbent.terms, candidate.terms
+    if mine is None or theirs is None:
+        return incumbent._replace(terms=None)
+    cost_usd, dear_usd = max(mine.cost_usd, theirs.cost_usd), max(mine.dear_usd, theirs.dear_usd)
+    return incumbent._replace(terms=mine._replace(cost_usd=cost_usd, dear_usd=dear_usd))
 
 
 def _copied(draw: Draw) -> Draw:

@@ -228,12 +228,12 @@ class TurnDecider:
         """
         runtime, view, now_us = taken[0].runtime, situation.view, situation.now_us
         config, snapshot, queries = runtime.config, view.snapshot, [one.query for one in taken]
+        inputs = [self.input_record.of(one.query.text, one.input_hash) for one in taken]
         charged, kept = charged_columns(self._books[runtime.name].budget, situation, decided, cases)
         drawn = drawn_columns(situation, decided)
         durable = [holds and not query.dry_run for holds, query in zip(kept, queries, strict=True)]
         self._books[runtime.name].guard.observe(view, decided, compress(range(len(taken)), durable))
         self._books[runtime.name].guard.drawn(view, compress(drawn["arm"], durable), now_us)
-        inputs = [self.input_record.of(one.query.text, one.input_hash) for one in taken]
         same = {
             "policy": runtime.name,
             "policy_kind": config.settings.kind,
