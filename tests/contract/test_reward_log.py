@@ -208,7 +208,7 @@ async def test_usage_is_priced_and_stored_once(storage, make):
     )  # fmt: skip
     assert (await storage.rewards.report_usage(report, _price))[:2] == (False, 2.0)
     assert (await storage.rewards.report_usage(report, _price))[:2] == (True, 2.0)
-    assert (await storage.rewards.report_usage(replace(report, body_hash="b"), _price))[:3] == (True, 2.0, 0)
+    assert (await storage.rewards.report_usage(report._replace(body_hash="b"), _price))[:3] == (True, 2.0, 0)
     usage = (await storage.arms.usage("default"))["cheap"]
     assert (usage.decisions, usage.usage_reports, usage.input_tokens, usage.output_tokens) == (
         1, 1, 1_000_000, 500_000,

@@ -35,7 +35,7 @@ class Guard:
 
     def __init__(self, n_arms: int) -> None:
         self.n_arms = n_arms
-        self._seen: deque[tuple[FloatArray, FloatArray]] = deque(maxlen=WINDOW)
+        self._seen: deque[FloatArray] = deque(maxlen=WINDOW)
         self._sum = np.zeros((2, n_arms))
         self._count = np.zeros(n_arms)
         self.weight = self._phi = self._square = self._weight_squares = 0.0
@@ -55,12 +55,12 @@ class Guard:
         variance = max(self._square / self.weight - mean * mean, 0.0)
         return mean, math.sqrt(variance * self._weight_squares) / self.weight
 
-    def observe(self, mean: FloatArray, cost_usd: FloatArray) -> None:
-        """Learn the arms' mean rewards and costs on what comes: float64 (K,) each, NaN where not eligible."""
+    def observe(self, seen: FloatArray) -> None:
+        """Learn the arms' mean rewards and costs on what comes: float64 (2, K), NaN where not eligible."""
         if len(self._seen) == WINDOW:
             self._add(self._seen[0], -1.0)
-        self._seen.append((mean, cost_usd))
-        self._add(self._seen[-1], 1.0)
+        self._seen.append(seen)
+        self._add(seen, 1.0)
 
     def mixture(self, target_usd: float) -> Mixture | None:
         """The best fixed mix at that mean spend by what is known now, None before anything is."""
@@ -79,11 +79,10 @@ class Guard:
         self._phi = fade * self._phi + difference
         self._square = fade * self._square + difference * difference
 
-    def _add(self, seen: tuple[FloatArray, FloatArray], sign: float) -> None:
+    def _add(self, seen: FloatArray, sign: float) -> None:
         known = np.isfinite(seen[0])
         self._count += sign * known
-        self._sum[0] += sign * np.where(known, seen[0], 0.0)
-        self._sum[1] += sign * np.where(known, seen[1], 0.0)
+        self._sum += np.where(known, sign * seen, 0.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

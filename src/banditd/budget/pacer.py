@@ -114,9 +114,14 @@ class Pacer:
             debt exceeds the overdraft by no more than the one last call costs beyond ``SPREADS`` of them.
         """
         dear = cost_usd if spread_usd is None else cost_usd + SPREADS * spread_usd
-        left = self._overdraft_usd - self.owed_usd + self.budget_usd
-        allowed: BoolArray = (dear <= left) | (cost_usd <= max(self.budget_usd, float(cost_usd.min(initial=np.inf))))
+        allowed: BoolArray = (dear <= self._left_usd) | (
+            cost_usd <= max(self.budget_usd, float(cost_usd.min(initial=np.inf)))
+        )
         return allowed
+
+    def covers(self, dear_usd: float) -> bool:
+        """Whether ``mask`` allows every arm when the dearest, ``SPREADS`` deviations included, costs so much."""
+        return dear_usd <= self._left_usd
 
     def floors(self, floors: FloatArray, cost_usd: FloatArray) -> FloatArray:
         """Least probabilities cut to what exploration may spend: float64, shape (n,).
@@ -221,7 +226,7 @@ class Pacer:
         low, high = _STEER
         # What may not be owed, because the cheapest arm leaves too little to pay it back, is saved beforehand.
         reserve = RESERVE + OVERDRAFT - self._overdraft_usd / self.budget_usd
-        return self.budget_usd * float(np.clip(1.0 - (self.deficit + reserve) / HORIZON, low, high))
+        return self.budget_usd * min(max(1.0 - (self.deficit + reserve) / HORIZON, low), high)
 
     @property
     def _overdraft_usd(self) -> float:
@@ -231,6 +236,11 @@ class Pacer:
         """
         spare = max(self.budget_usd - self._cheapest_usd, 0.0)
         return min(OVERDRAFT * self.budget_usd, HORIZON * spare - RESERVE * self.budget_usd)
+
+    @property
+    def _left_usd(self) -> float:
+        """What a call may cost."""
+        return self._overdraft_usd - self.owed_usd + self.budget_usd
 
     def _resolve(self) -> None:
         self._due = False

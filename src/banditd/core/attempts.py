@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final, Literal, NamedTuple, get_args
 
 ErrorClass = Literal[
     "transport", "timeout", "overload", "server", "auth", "request", "context", "policy", "client_gone"
@@ -31,8 +30,7 @@ _WORDS: Final[dict[ErrorClass, str]] = {
 _PATTERNS: Final = {kind: re.compile(words, re.IGNORECASE) for kind, words in _WORDS.items()}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One call of an arm's upstream. ``error`` None: it answered.
 
     latency_ms : from its request to its last token, or to its failure. first_token_ms : to its first, of a stream.

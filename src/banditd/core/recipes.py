@@ -6,7 +6,7 @@ What they cost and how they are played is ``deciding.recipes``'s.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from banditd.core.errors import ConfigurationError
@@ -97,9 +97,9 @@ def in_its_run(report: UsageReport, recipe: Recipe) -> UsageReport:
 
     Whoever of them answered, the recipe served: it is what was chosen and what the reward is about.
     """
-    attempts = tuple(replace(one, recipe=recipe.arm) if one.arm in recipe.parts else one for one in report.attempts)
+    attempts = tuple(one._replace(recipe=recipe.arm) if one.arm in recipe.parts else one for one in report.attempts)
     served_arm = recipe.arm if report.served_arm in recipe.parts else report.served_arm
-    return replace(report, attempts=attempts, served_arm=served_arm)
+    return report._replace(attempts=attempts, served_arm=served_arm)
 
 
 def stages_of(recipe: Recipe, calls: Iterable[tuple[str, str | None]]) -> list[tuple[Stage, bool]]:

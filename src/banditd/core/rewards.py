@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from banditd.core.attempts import Attempt
 from banditd.core.references import Reference
@@ -117,8 +117,7 @@ class RewardReceipt:
     arm: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UsageReport:
+class UsageReport(NamedTuple):
     """What a served decision really cost. ``served_arm`` is None when the chosen arm served.
 
     response_id : what the upstream called its answer. session_key : of a session that goes on with the serving arm.

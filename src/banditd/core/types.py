@@ -174,8 +174,7 @@ class ArmUsage:
 
 
 # ---------------------------------------------------------------- the query walk
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class Turn(NamedTuple):
     """Where a query stands in its conversation.
 
     conversation : under which its arm is kept. open : tools or thinking are under way, so the arm goes on; else the

@@ -14,7 +14,6 @@ An ``Idempotency-Key`` is the concern of the layer above: the same key and body 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
 from typing import Any, Final, NamedTuple
 
 from banditd.core.attempts import Attempt, attempts_of, error_class_of
@@ -24,7 +23,7 @@ _FIGURES: Final = ("input_tokens", "output_tokens", "cached_input_tokens", "cost
 REFUSAL_REASONS: Final = frozenset({"content_filter", "refusal"})
 """Finish reasons of answers that decline to answer. The view ``request_log`` has them, too."""
 _NOT_STATED: Final = frozenset({"decision_id", "body_hash", "received_at_us", "request_key", "session_key"})
-_MERGED: Final = tuple(f.name for f in fields(UsageReport) if f.name not in _NOT_STATED)
+_MERGED: Final = tuple(name for name in UsageReport._fields if name not in _NOT_STATED)
 
 
 class Settled(NamedTuple):
@@ -75,7 +74,7 @@ def normalised(report: UsageReport, chosen_arm: str) -> UsageReport:
         attempts = attempts_of((), chosen_arm=chosen_arm, served_arm=report.served_arm, error=report.error)
     if not attempts:
         served = None if report.served_arm == chosen_arm else report.served_arm
-        return replace(report, served_arm=served)
+        return report._replace(served_arm=served)
     index = main_attempt(attempts)
     main = attempts[index]
     reported = {name: getattr(report, name) for name in _FIGURES}
@@ -86,8 +85,7 @@ def normalised(report: UsageReport, chosen_arm: str) -> UsageReport:
     answered = main.error is None
     # Whose answer a client left, or saw break off, is who served: what it thinks of it is that arm's.
     gave = answered or main.error == "client_gone" or main.first_token_ms is not None
-    return replace(
-        report,
+    return report._replace(
         served_arm=main.served_as if gave and main.served_as != chosen_arm else None,
         error=None if answered else _failure(report.error, main),
         attempts=(*attempts[:index], _with_figures(main, reported), *attempts[index + 1 :]),
@@ -98,7 +96,7 @@ def normalised(report: UsageReport, chosen_arm: str) -> UsageReport:
 def _with_figures(main: Attempt, figures: Mapping[str, Any]) -> Attempt:
     """The attempt that the figures of its report belong to; how long a recipe took is not one call's latency."""
     own = {name: value for name, value in figures.items() if name != "latency_ms" or main.recipe is None}
-    return replace(main, **own)
+    return main._replace(**own)
 
 
 def main_attempt(attempts: tuple[Attempt, ...]) -> int:
@@ -120,18 +118,18 @@ def merged(before: UsageReport, report: UsageReport, chosen_arm: str) -> UsageRe
     new = normalised(report, chosen_arm)
     given = {name: value for name in _MERGED if (value := getattr(new, name)) not in (None, ())}
     if new.attempts:
-        return normalised(replace(before, **{"served_arm": None, "error": None, **given}), chosen_arm)
+        return normalised(before._replace(**{"served_arm": None, "error": None, **given}), chosen_arm)
     if report.served_arm is not None:  # the chosen arm too, which is None in normal form
         given["served_arm"] = report.served_arm
     if before.attempts and not _agrees(before, report, chosen_arm):
-        before = replace(before, attempts=(), error=None)
+        before = before._replace(attempts=(), error=None)
     elif before.attempts:
         index = main_attempt(before.attempts)
         main = _with_figures(before.attempts[index], {name: given[name] for name in _FIGURES if name in given})
         given["attempts"] = (*before.attempts[:index], main, *before.attempts[index + 1 :])
         given.pop("served_arm", None)
         given.pop("error", None)
-    return normalised(replace(before, **given), chosen_arm)
+    return normalised(before._replace(**given), chosen_arm)
 
 
 def refused(report: UsageReport) -> bool | None:

@@ -14,11 +14,16 @@ from banditd.core.money import ALL, AccountKey, AccountTotals, BudgetRule
 LEAST_TARGET_USD: Final = 1e-12
 # Sums of dollars carry rounding errors.
 ROUNDING_USD: Final = 1e-9
+_RETARGET_EVERY: Final = 10
 
 
 @dataclass(slots=True)
 class Account:
-    """One account as this process sees it. ``pending_usd`` is drawn, and not known to be committed."""
+    """One account as this process sees it.
+
+    pending_usd : drawn, and not known to be committed. alike : how many queries, decided at once, lately came out as
+    one by one.
+    """
 
     rule: BudgetRule
     key: AccountKey
@@ -28,6 +33,7 @@ class Account:
     pacer: Pacer
     pending_usd: float = 0.0
     decisions: int = 0  # of this process, since the target was set
+    alike: int = 1
 
     @property
     def owner(self) -> tuple[str, str]:
@@ -43,6 +49,28 @@ class Account:
         self.totals = totals
         if self.rule.is_rate:
             self.pacer.owe(totals.owed_usd + self.pending_usd - self.pacer.owed_usd)
+
+    @property
+    def at_once(self) -> int:
+        """How many of its queries are worth deciding at once."""
+        if self.rule.is_rate:
+            return self.alike
+        return min(self.alike, _RETARGET_EVERY - self.decisions % _RETARGET_EVERY)
+
+    def tried(self, queries: int, alike: int) -> None:
+        """So many of its queries were decided at once, and so many as they would have been one by one."""
+        if alike < queries:
+            self.alike = max(1, alike)
+        elif queries >= self.alike:
+            self.alike = 2 * queries
+
+    def count(self, cost_usd: float, now_us: int) -> None:
+        """A decision of such an estimate was drawn: its money is held, and the prices follow."""
+        self.pending_usd += cost_usd
+        self.decisions += 1
+        if self.decisions % _RETARGET_EVERY == 0:
+            self.retarget(now_us)
+        self.pacer.reserve(cost_usd)
 
     def retarget(self, now_us: int) -> None:
         """Spread what is left of the window over the decisions to come."""

@@ -20,7 +20,7 @@ from banditd.core.types import BoolArray, Context, FloatArray, IntArray, Query
 from banditd.deciding.account import Account
 from banditd.deciding.draw import Draw, draw_arms, held_arms, least_probabilities
 from banditd.deciding.eligible import eligible_arms
-from banditd.deciding.money import Admission, admit, price_per_usd
+from banditd.deciding.money import Admission, admit, pays_for_all, price_per_usd, terms_of
 from banditd.deciding.objectives import ResourcePrices, cost_weight_of
 from banditd.deciding.pledge import DEARER, Pledge, blended, shares, without_dearer
 from banditd.deciding.rollout import Rollout
@@ -281,10 +281,14 @@ def _admit(
     if not any(case.accounts for case in cases):
         return eligible, [Admission(arms) for arms in eligible]
     spread_usd = view.cost_spread_usd(priced.output_tokens)
+    terms = terms_of([case.accounts for case in cases], eligible, priced.cost_usd, spread_usd)
     found = []
     for i, case in enumerate(cases):
         if i in refused or not case.accounts:
             found.append(Admission(eligible[i]))
+            continue
+        if pays_for_all(case.accounts, terms[i]):
+            found.append(Admission(eligible[i], terms=terms[i]))
             continue
         found.append(
             admit(case.accounts, eligible[i], priced.cost_usd[i], spread_usd[i], view.snapshot.arms, situation.now_us)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from banditd.budget.pacer import SPREADS
 from banditd.core.errors import BudgetExhaustedError
 from banditd.core.money import CHEAPEST, REJECT
 from banditd.core.types import BoolArray, FloatArray
@@ -16,22 +17,59 @@ from banditd.deciding.account import Account, exhausted
 NAMED_ARM = "named_arm"
 
 
+class Terms(NamedTuple):
+    """What a decision has read of accounts that can pay for all arms.
+
+    cost_usd, dear_usd : the most that an arm is predicted to cost, and may well cost. conditions : of each account
+    the price of a dollar and the budget of a decision.
+    """
+
+    cost_usd: float
+    dear_usd: float
+    conditions: Sequence[tuple[float, float]]
+
+
 class Admission(NamedTuple):
     """Which of the eligible arms money allows.
 
     arms : bool (n_arms,). excluded : index to the name of the budget. stopped : budgets that are used up, and what
-    is done (``cheapest``, ``named_arm``, ``reject``). refused : the error where one of them rejects.
+    is done (``cheapest``, ``named_arm``, ``reject``). refused : the error where one of them rejects. terms : None
+    where not every arm could be paid for, and without accounts.
     """
 
     arms: BoolArray
     excluded: Mapping[int, str] = MappingProxyType({})
     stopped: tuple[tuple[str, str], ...] = ()
     refused: BudgetExhaustedError | None = None
+    terms: Terms | None = None
 
 
 def price_per_usd(accounts: Iterable[Account]) -> float:
     """What a dollar takes off the utility: the dearest price of the budgets that apply, for it keeps them all."""
     return max((account.pacer.price_per_usd for account in accounts), default=0.0)
+
+
+def terms_of(
+    accounts: Sequence[Sequence[Account]], eligible: BoolArray, cost_usd: FloatArray, spread_usd: FloatArray
+) -> list[Terms]:
+    """Of every query, as if its accounts could pay for all arms; arrays are (n, n_arms)."""
+    both = np.array([cost_usd, cost_usd + SPREADS * spread_usd])
+    most: list[list[float]] = np.where(eligible, both, 0.0).max(2).T.tolist()
+    return [Terms(cost, dear, _conditions(mine)) for (cost, dear), mine in zip(most, accounts, strict=True)]
+
+
+def pays_for_all(accounts: Iterable[Account], terms: Terms) -> bool:
+    """Whether all accounts can pay for all arms."""
+    return all(terms.cost_usd <= one.left_usd() and one.pacer.covers(terms.dear_usd) for one in accounts)
+
+
+def decides_alike(accounts: Sequence[Account], terms: Terms | None) -> bool:
+    """Whether what was decided under these terms would be decided now, after others were charged to the accounts."""
+    return terms is not None and _conditions(accounts) == terms.conditions and pays_for_all(accounts, terms)
+
+
+def _conditions(accounts: Iterable[Account]) -> list[tuple[float, float]]:
+    return [(account.pacer.price_per_usd, account.pacer.budget_usd) for account in accounts]
 
 
 def admit(

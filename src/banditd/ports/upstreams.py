@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from banditd.core.attempts import ErrorClass
 from banditd.core.errors import BanditdError
@@ -103,8 +103,7 @@ class UpstreamCall:
     cleared: Callable[[], Awaitable[None]] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpstreamReply:
+class UpstreamReply(NamedTuple):
     """A whole answer. headers : those that may be shown to the client, in lower case."""
 
     status: int

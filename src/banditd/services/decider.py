@@ -8,16 +8,14 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress, repeat
-from operator import attrgetter
-from types import MappingProxyType
+from operator import attrgetter, not_
 from typing import Final
 
 import numpy as np
 
-from banditd.bandit.policies.exploration import apply_floors
 from banditd.core.errors import BanditdError
 from banditd.core.pace import Pace
-from banditd.core.types import Blend, Context, Decision, FloatArray, Query
+from banditd.core.types import Context, Decision, FloatArray, Query
 from banditd.deciding.account import Account
 from banditd.deciding.decide import Case, Decided, Situation, decide
 from banditd.deciding.release import Parted, decide_between
@@ -27,6 +25,7 @@ from banditd.ports import Clock
 from banditd.services.books import PolicyBooks
 from banditd.services.columns import Columns, decisions_of, drawn_columns, query_columns
 from banditd.services.input_hash import InputRecord
+from banditd.services.money.charging import charged_columns, note_tried
 from banditd.services.policy import PolicyRuntime
 from banditd.services.promising.logged import promise_of
 from banditd.services.waves import next_wave
@@ -35,9 +34,6 @@ from banditd.services.waves import next_wave
 MOST_QUERIES: Final = 64
 MOST_CELLS: Final = 640
 
-_NO_BUDGETS: Final[Columns] = {
-    "charges": repeat(()), "mixture": repeat(None), "unaffordable_usd": repeat(MappingProxyType({})),
-}  # fmt: skip
 _runtime_of, _arms_of = attrgetter("runtime"), attrgetter("view.arms")
 _NO_PROMISE: Final[Columns] = dict.fromkeys(("keep", "baseline", "promise", "own_probability"), repeat(None))
 
@@ -121,6 +117,7 @@ class TurnDecider:
                 wave = self._next_wave(prepared, rest[:ahead], touched)
                 for rows in _by_policy(prepared, wave):
                     self._decide_batch([prepared[i] for i in rows], drawn, uniforms[rows], rows, made)
+                note_tried([(prepared[i].accounts, i in made) for i in wave if prepared[i].accounts])
                 rest = [i for i in rest if i not in made]
                 if rest:
                     drawn.update({key: one.arm for key, one in _sessions(prepared, wave, made)})
@@ -144,7 +141,10 @@ class TurnDecider:
             policy = prepared[i].runtime.name
             return [*touched[i], policy] if policy in counting else touched[i]
 
-        return next_wave(rest, touches if counting else touched.__getitem__, lambda i: len(prepared[i].accounts))
+        charged = [i for i in rest if prepared[i].accounts]
+        accounts = {i: [account.key for account in prepared[i].accounts] for i in charged}
+        at_once: dict[Hashable, int] = {one.key: one.at_once for i in charged for one in prepared[i].accounts}
+        return next_wave(rest, touches if counting else touched.__getitem__, accounts, at_once)
 
     def undo(self, decisions: Iterable[Decision]) -> None:
         """Undo what a draw has reserved: these were not committed, so they cost nothing and use up no share."""
@@ -160,7 +160,11 @@ class TurnDecider:
         at: Sequence[int],
         made: dict[int, Decision | BanditdError],
     ) -> None:
-        """Queries of one policy that change nothing for each other: into ``made``, at their places."""
+        """Queries of one policy that change nothing for each other: into ``made``, at their places.
+
+        Those that share an account are decided under its terms of now. One for which these have changed by those
+        before it is left out, as if it had not been in the batch.
+        """
         runtime = prepared[0].runtime
         contexts = runtime.builder.contexts([one.described for one in prepared])
         cases = [_case(one, context, drawn) for one, context in zip(prepared, contexts, strict=True)]
@@ -168,15 +172,19 @@ class TurnDecider:
         self._books[runtime.name].guard.caps.price(cases, situation.view)
         cases = self._books[runtime.name].promise.asking(cases, situation.view)
         decided, parted = self._decide(situation, cases, uniforms)
-        for budget, done in decided.stopped:
-            self._metrics.count(self._metrics.budget_stops, runtime.name, budget, done)
+        stopped = list(decided.stopped)
         for i, error in decided.refused.items():
             made[at[i]] = error
         rows = decided.rows.tolist()
         if rows:
             taken, theirs = [prepared[i] for i in rows], [cases[i] for i in rows]
-            decisions = self._decisions(situation, decided, parted, taken, theirs)
-            made.update(zip([at[i] for i in rows], decisions, strict=True))
+            decisions, kept = self._decisions(situation, decided, parted, taken, theirs)
+            made.update(compress(zip([at[i] for i in rows], decisions, strict=True), kept))
+            for admission in compress(decided.admissions, map(not_, kept)):
+                for stop in admission.stopped:
+                    stopped.remove(stop)
+        for budget, done in stopped:
+            self._metrics.count(self._metrics.budget_stops, runtime.name, budget, done)
 
     def _decide(
         self, situation: Situation, cases: list[Case], uniforms: FloatArray
@@ -211,14 +219,18 @@ class TurnDecider:
         parted: Sequence[Parted | None],
         taken: Sequence[Prepared],
         cases: Sequence[Case],
-    ) -> Iterator[Decision]:
-        """The decisions of a batch, column by column: a call for each column costs less than one for each decision.
+    ) -> tuple[Iterator[Decision], Sequence[bool]]:
+        """The decisions of a batch, and which of them hold (``charged_columns``).
+
+        Made column by column: a call for each column costs less than one for each decision.
 
         taken, cases : those of ``decided.rows``. What is drawn is reserved and counted, but for dry runs.
         """
         runtime, view, now_us = taken[0].runtime, situation.view, situation.now_us
         config, snapshot, queries = runtime.config, view.snapshot, [one.query for one in taken]
-        drawn, durable = drawn_columns(situation, decided), [not query.dry_run for query in queries]
+        charged, kept = charged_columns(self._books[runtime.name].budget, situation, decided, cases)
+        drawn = drawn_columns(situation, decided)
+        durable = [holds and not query.dry_run for holds, query in zip(kept, queries, strict=True)]
         self._books[runtime.name].guard.observe(view, decided, compress(range(len(taken)), durable))
         self._books[runtime.name].guard.drawn(view, compress(drawn["arm"], durable), now_us)
         inputs = [self.input_record.of(one.query.text, one.input_hash) for one in taken]
@@ -237,7 +249,7 @@ class TurnDecider:
             **dict(zip(same, map(repeat, same.values()), strict=True)),
             **query_columns(queries),
             **drawn,
-            **self._charged(situation, decided, cases, durable),
+            **charged,
             **self._promised(situation, decided, cases, durable),
             "release": self._released(situation, decided, parted, durable),
             "context": [case.context for case in cases],
@@ -246,25 +258,7 @@ class TurnDecider:
             "input_hash": [found for found, _ in inputs],
             "input_text": [text for _, text in inputs],
         }
-        return decisions_of(columns)
-
-    def _charged(
-        self, situation: Situation, decided: Decided, cases: Sequence[Case], durable: Sequence[bool]
-    ) -> Columns:
-        """What the budgets hold of each decision, and log beside it."""
-        view = situation.view
-        book = self._books[cases[0].query.policy].budget
-        if not book.rules:
-            return _NO_BUDGETS
-        charges, mixture, unaffordable_usd = [], [], []
-        for row, case in enumerate(cases):
-            charged = book.charge(view, case, decided, row, situation.now_us) if durable[row] else ()
-            charges.append(charged)
-            mixture.append(self._mixture(situation, decided, row, case))
-            cost_usd = decided.priced.cost_usd[row]
-            excluded = decided.admissions[row].excluded
-            unaffordable_usd.append({view.snapshot.arms[i]: float(cost_usd[i]) for i in excluded})
-        return {"charges": charges, "mixture": mixture, "unaffordable_usd": unaffordable_usd}
+        return decisions_of(columns), kept
 
     def _promised(
         self, situation: Situation, decided: Decided, cases: Sequence[Case], durable: Sequence[bool]
@@ -290,16 +284,6 @@ class TurnDecider:
         names = situation.view.snapshot.arms
         return [None if one is None else one.facts(decided.draw.arms[i], names) for i, one in enumerate(parted)]
 
-    def _mixture(self, situation: Situation, decided: Decided, row: int, case: Case) -> Blend | None:
-        """The fixed-arm mixture to be logged beside the policy's own vector, with the minimum shares of both."""
-        if not case.accounts or decided.draw.reason[row] != "policy":
-            return None
-        view, listed = situation.view, decided.draw.arms[row]
-        arms = np.flatnonzero(listed)
-        book = self._books[case.query.policy].budget
-        fixed = book.mixture(case.accounts, view.snapshot.arms, arms, decided.priced.cost_usd[row, arms])
-        return None if fixed is None else Blend(1.0, apply_floors(fixed[None, :], view.min_share[None, arms])[0])
-
 
 def turn_size(runtimes: Iterable[PolicyRuntime]) -> int:
     """How many queries of these may be decided before others have the event loop: fewer where there are many arms."""
@@ -315,14 +299,9 @@ def _by_policy(prepared: Sequence[Prepared], indices: Sequence[int]) -> Iterable
 
 
 def _touched(one: Prepared) -> Sequence[Hashable]:
-    """What the decision of a query changes for others: its accounts and its session."""
+    """What the decision of a query changes for others, beside its accounts: its session."""
     session_key = one.query.session_key
-    keys: list[Hashable] = [account.key for account in one.accounts]
-    return keys if session_key is None else [*keys, (one.runtime.name, session_key)]
-
-
-def _is_durable(one: Prepared, made: Decision | BanditdError) -> bool:
-    return isinstance(made, Decision) and not one.query.dry_run
+    return () if session_key is None else ((one.runtime.name, session_key),)
 
 
 def _sessions(
@@ -330,9 +309,9 @@ def _sessions(
 ) -> Iterator[tuple[tuple[str, str], Decision]]:
     """(policy, session) and the decision of those that will be stored with a session."""
     for i in indices:
-        one = made[i]
-        key = prepared[i].query.session_key
-        if isinstance(one, Decision) and key is not None and _is_durable(prepared[i], one):
+        one, query = made.get(i), prepared[i].query
+        key = query.session_key
+        if isinstance(one, Decision) and key is not None and not query.dry_run:
             yield (one.policy, key), one
 
 

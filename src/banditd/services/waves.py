@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Final
 
 # Accounts that a wave is charged to: each may have to solve for its price again, which takes longer than a decision.
-MOST_CHARGES: Final = 5
+MOST_ACCOUNTS: Final = 5
+# Decisions under budgets of one wave: taking note of one takes as long as deciding several without.
+MOST_CHARGED: Final = 16
 
 
 def next_wave(
-    rest: Iterable[int], touched: Callable[[int], Sequence[Hashable]], charges: Callable[[int], int]
+    rest: Iterable[int],
+    touched: Callable[[int], Sequence[Hashable]],
+    accounts: Mapping[int, Sequence[Hashable]],
+    at_once: Mapping[Hashable, int],
 ) -> list[int]:
     """Those of ``rest`` to be decided next: none comes before one whose decision changes what it touches.
 
-    touched : by query, what its decision changes for others; its accounts are among it. charges : by query, how many
-    accounts it is charged to; one query is in the wave however many these are.
+    touched : by query, what its decision changes for all that touch it. accounts : by query, what it is charged to.
+    at_once : by account, how many of its queries may be in the wave. One query is, however many accounts it has.
     """
     wave: list[int] = []
     before: set[Hashable] = set()
-    charged = 0
+    charged: set[Hashable] = set()
+    n_charged, left = 0, dict(at_once)
     for i in rest:
-        keys = touched(i)
-        if not keys:
+        keys, mine = touched(i), accounts.get(i, ())
+        if not (keys or mine):
             wave.append(i)
             continue
-        if before.isdisjoint(keys):
-            charged += charges(i)
-            if wave and charged > MOST_CHARGES:
+        if before.isdisjoint(keys) and before.isdisjoint(mine) and all(map(left.__getitem__, mine)):
+            n_charged += bool(mine)
+            if wave and (n_charged > MOST_CHARGED or len(charged.union(mine)) > MOST_ACCOUNTS):
                 break
             wave.append(i)
+            charged.update(mine)
+            for key in mine:
+                left[key] -= 1
+        else:
+            before.update(mine)
         before.update(keys)
     return wave

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import BindParameter, Connection, Engine, delete, insert, select, update
@@ -167,7 +167,7 @@ def report_of(row: Row, made: Any, pricing: Pricing) -> UsageReport:
         priced = pricing.cost_usd(made.policy, row["arm"], made.created_at_us, report)
         priced = 0.0 if priced is None and report.error is not None else priced
         if priced is None or not math.isclose(priced, row["cost_usd"], rel_tol=1e-9, abs_tol=1e-15):
-            report = replace(report, cost_usd=row["cost_usd"])
+            report = report._replace(cost_usd=row["cost_usd"])
     return normalised(report, made.arm)
 
 
@@ -267,9 +267,9 @@ def _columns(row: Row) -> dict[str, Any]:
 
 def _text(report: UsageReport) -> str:
     ours = {"decision_id", "body_hash", "received_at_us", "request_key", "session_key"}
-    stated = {name: value for name, value in asdict(report).items() if name not in ours and value not in (None, ())}
+    stated = {name: value for name, value in report._asdict().items() if name not in ours and value not in (None, ())}
     if "attempts" in stated:
-        stated["attempts"] = [{k: v for k, v in one.items() if v is not None} for one in stated["attempts"]]
+        stated["attempts"] = [{k: v for k, v in one._asdict().items() if v is not None} for one in report.attempts]
     return json.dumps(stated, separators=(",", ":"), ensure_ascii=False)
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from banditd.ports.upstreams import StreamEvent, TokenUsage, UpstreamCall, UpstreamReply
 from banditd.upstreams.sse import Frame
@@ -46,8 +45,7 @@ class StreamReader(Protocol):
         """What the client still has to get once the upstream has ended a whole answer. Asked once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What is read of a whole answer; ``body`` is what the client gets. refusal : it says that the model declines."""
 
     body: bytes

@@ -75,9 +75,9 @@ def test_the_mixture_is_that_of_recent_means() -> None:
     guard = Guard(3)
     assert guard.mixture(5.0) is None
     for _ in range(700):
-        guard.observe(np.array([0.2, 0.1, 0.9]), COST)
+        guard.observe(np.array([[0.2, 0.1, 0.9], COST]))
     for _ in range(500):  # another arm is best by now, and one is not eligible any more
-        guard.observe(np.array([0.2, 0.8, np.nan]), COST)
+        guard.observe(np.array([[0.2, 0.8, np.nan], COST]))
     best = guard.mixture(2.0)
     assert best is not None
     assert (best.first, best.second) == (0, 1)

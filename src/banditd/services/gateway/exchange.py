@@ -306,7 +306,7 @@ class Exchange:
             return
         attempt = running.attempt(ended, self._now(), decision.input_tokens)
         if error is not None:
-            attempt = replace(attempt, retry_after_s=error.retry_after_s)
+            attempt = attempt._replace(retry_after_s=error.retry_after_s)
         self.attempts.append(attempt)
         called = error is None or not (error.local or error.healthy)
         self._around.tell(decision.policy, attempt, running.arm, self.call.surface, calls=called)
@@ -338,9 +338,8 @@ class Exchange:
             session_key=decision.session_key,
         )
         if last is None:  # broken off before the first call
-            return replace(report, error="client_gone")
-        return replace(  # who served is told by the attempts
-            report,
+            return report._replace(error="client_gone")
+        return report._replace(  # who served is told by the attempts
             error=last.error,
             latency_ms=last.latency_ms if self._played_ms is None else self._played_ms,
             input_tokens=last.input_tokens,

@@ -150,7 +150,7 @@ class Gateway:
             known = frozenset().union(*(arm.capabilities for arm in able))
             query.capabilities |= call.wanted & known
         if query.turn is not None and runtime is not None and not any(map(_prices_cached_input, runtime.arms)):
-            query.turn = replace(query.turn, cache_s=0.0)  # nobody's cache is worth a look into the database
+            query.turn = query.turn._replace(cache_s=0.0)  # nobody's cache is worth a look into the database
         return query
 
     def callable_arms(self, call: GatewayCall, policy: str) -> Mapping[str, Arm]:

@@ -7,7 +7,6 @@ everybody's way: it is looked for when the second answer is settled.
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 
 from banditd.core.errors import BanditdError
 from banditd.core.rewards import UsageReport
@@ -36,4 +35,4 @@ class Regenerations:
         except BanditdError as error:  # nothing hangs on it
             logger.info("regeneration.not_looked_for", extra={"code": error.code})
             return report
-        return report if before is None else replace(report, regenerated_from=before)
+        return report if before is None else report._replace(regenerated_from=before)

@@ -165,7 +165,7 @@ class RewardService:
         ------
         NotFoundError : no such decision or arm.
         """
-        report = replace(report, received_at_us=self._clock.now_us())
+        report = report._replace(received_at_us=self._clock.now_us())
         settled = await self._rewards.report_usage(report, cost_of)
         outcome = "duplicate" if settled.duplicate else "revised" if settled.revision else "recorded"
         self._metrics.count(self._metrics.usage_reports, outcome)

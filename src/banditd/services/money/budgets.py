@@ -26,7 +26,6 @@ from banditd.services.money.guard import PolicyGuard
 
 # Accounts of keys and tags are many; of these many the prices are kept here.
 ACCOUNTS_KEPT: Final = 2000
-_RETARGET_EVERY: Final = 10
 
 
 class _Remembered(NamedTuple):
@@ -162,7 +161,7 @@ class BudgetBook:
         """
         if not case.accounts:
             return ()
-        names, eligible = view.snapshot.arms, np.flatnonzero(decided.eligible[row])
+        names, eligible = view.snapshot.arms, decided.eligible[row].nonzero()[0]
         mean, cost_usd = decided.scores.mean[row, eligible], decided.priced.cost_usd[row, eligible]
         probability = decided.draw.probability[row, eligible]  # 0 for those taken away
         key = _Remembered(
@@ -211,11 +210,7 @@ class BudgetBook:
         charges = []
         for account in accounts:
             rule = account.rule
-            account.pending_usd += cost_usd
-            account.decisions += 1
-            if account.decisions % _RETARGET_EVERY == 0:
-                account.retarget(now_us)
-            account.pacer.reserve(cost_usd)
+            account.count(cost_usd, now_us)
             holds = not rule.is_rate and rule.name not in stopped
             charges.append(
                 Charge(

@@ -59,7 +59,7 @@ class PolicyGuard:
         self._observed += 1
         every = np.full((2, len(arms)), np.nan)
         every[:, eligible] = mean, cost_usd
-        self._window.observe(every[0], every[1])
+        self._window.observe(every)
 
     def forget(self) -> None:
         """Prices have changed: what the arms cost must be seen again."""

@@ -43,7 +43,7 @@ class MessagesOverChat:
     def read(self, body: bytes, call: UpstreamCall) -> Answer:
         """A whole completion, as a message. Raises MalformedEventError, ErrorEventError."""
         answer = self._inner.read(body, call)
-        return replace(answer, body=encode(message_of(parse(body))))
+        return answer._replace(body=encode(message_of(parse(body))))
 
 
 class ChatOverMessages:
@@ -71,4 +71,4 @@ class ChatOverMessages:
     def read(self, body: bytes, call: UpstreamCall) -> Answer:
         """A whole message, as a completion. Raises MalformedEventError, ErrorEventError."""
         answer = self._inner.read(body, call)
-        return replace(answer, body=encode(chat_of(parse(body), int(time.time()))))
+        return answer._replace(body=encode(chat_of(parse(body), int(time.time()))))

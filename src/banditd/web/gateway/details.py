@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from banditd.services.gateway.exchange import Exchange
 from banditd.web.answers import decision_answer
 
@@ -16,5 +14,5 @@ def details_of(exchange: Exchange) -> dict[str, object]:
     served = exchange.served
     details["recipe"] = None if served is None or served.recipe is None else served.recipe.plain()
     details["served_arm"] = None if served is None else served.arm
-    details["attempts"] = [asdict(attempt) for attempt in exchange.attempts_now]
+    details["attempts"] = [attempt._asdict() for attempt in exchange.attempts_now]
     return details

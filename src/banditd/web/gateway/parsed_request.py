@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
 
 from pydantic_core import from_json
 
@@ -18,8 +18,7 @@ from banditd.web.problems import BadRequestError
 _MEDIA: Final = {"image_url": "vision", "input_image": "vision", "image": "vision", "input_audio": "audio"}
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedRequest:
+class ParsedRequest(NamedTuple):
     """A request of the gateway, read. ``body`` is what the upstream gets, ``options`` the object ``banditd``.
 
     large : it came as more than ``LARGE_BYTES``; nothing may walk all of it in the event loop.
@@ -79,7 +78,7 @@ async def parsed(read: Callable[[bytes], ParsedRequest], body: bytes) -> ParsedR
     """What ``read`` makes of a body, apart from the event loop where that is large. Raises what ``read`` raises."""
     large = len(body) > LARGE_BYTES
     requested = await apart(large, read, body)
-    return replace(requested, large=True) if large else requested
+    return requested._replace(large=True) if large else requested
 
 
 def parse_object(body: bytes) -> dict[str, Any]:

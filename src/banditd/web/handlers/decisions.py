@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 
 from aiohttp import web
 
@@ -64,8 +63,8 @@ async def report_usage(api: Api, request: web.Request) -> web.Response:
     requested = await read_model(request, UsageRequest)
     key = await request_key(request, "usage", requested, target=decision_id)
     receipt = await api.services.rewards.report_usage(
-        replace(
-            _check_others(decision_id, _report(decision_id, requested)), request_key=key, owner=request.get(OWNER)
+        _check_others(decision_id, _report(decision_id, requested))._replace(
+            request_key=key, owner=request.get(OWNER)
         )
     )
     return json_answer(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from aiohttp import web
 
 from banditd.core.errors import NotFoundError
@@ -22,7 +20,7 @@ async def create(api: Api, request: web.Request) -> web.StreamResponse:
     gateway = gateway_of(api)
     with place(api, request):
         requested = await parsed(read_embeddings, await read_body(request))
-        requested = replace(requested, model=_the_arm(api, requested, gateway.policies()))
+        requested = requested._replace(model=_the_arm(api, requested, gateway.policies()))
         options = read_options(request, requested.options)
         if options.expected_output_tokens is None:
             options = options.model_copy(update={"expected_output_tokens": 0.0})

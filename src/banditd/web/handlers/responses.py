@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -31,9 +31,9 @@ async def create(api: Api, request: web.Request) -> web.StreamResponse:
         before = await _before(api, request, gateway, requested)
         if before is not None:
             body = {**requested.body, "previous_response_id": before.response_id}
-            requested = replace(requested, body=body)
+            requested = requested._replace(body=body)
             if not _names_arm(requested):
-                requested = replace(requested, model=before.model)
+                requested = requested._replace(model=before.model)
                 options = options.model_copy(update={"policy": None, "profile": None, "candidates": None})
         call = await gateway_call(api, request, gateway, requested, options, "responses")
         return await answered(api, request, gateway, call, requested, options, RESPONSES_FORM)
