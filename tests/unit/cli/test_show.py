@@ -32,6 +32,7 @@ from banditd.cli.tables import (
         (-0.0, "0"),
         (12345678.9, "1.235e+07"),
         ([1, 0.25], "1, 0.25"),
+        ({"keep": 0.98, "baseline": "dearest", "keep_by_tag": {}}, "keep 0.98, baseline dearest, keep_by_tag -"),
         ("text", "text"),
     ],
 )

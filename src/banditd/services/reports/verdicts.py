@@ -21,7 +21,7 @@ NEGLIGIBLE: Final = 0.005
 DEFAULT_PRECISION: Final = 0.02
 PACE_SUMS: Final = ("drawn_rewards",)
 """Columns of ``ReportReader.against`` that ``Pace`` reads of all arms."""
-_LONGEST_S: Final = 10 * 365 * 86_400.0
+_LONGEST_S: Final = 365 * 86_400.0  # what lies further off is no date that anybody should be told
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ def test_the_headline_is_saved_then_quality_then_the_promise():
     [
         (0.01, 4000.0, "yes", "is held"),
         (0.12, 4000.0, "no", "is broken"),
-        (0.045, 40_000.0, "unknown", "the interval spans it; it should be settled by about "),
+        (0.045, 40_000.0, "unknown", "the interval spans it; it should be settled after "),
         (0.01, 200_000.0, "unknown", "worth 20 of its answers, and 50 are needed; it should be settled by about "),
     ],
 )

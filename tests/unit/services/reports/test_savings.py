@@ -134,6 +134,15 @@ def test_the_reference_arm_settles_at_its_share_and_an_arm_that_gets_nothing_nev
     assert settles(hardly, PACE, share=0.0)["share"] == pytest.approx(0.05)
 
 
+def test_a_date_more_than_a_year_away_is_not_foretold():
+    hardly = FixedArmSums(rated=40, drawn=2, inverse_probability=800.0, residual_power=0.5)
+    missing = settles(hardly, Pace(NOW_US), share=0.05)["decisions"]
+    for days, dated in ((300, True), (400, False)):
+        found = settles(hardly, Pace(NOW_US, missing / (days * 86_400)), share=0.05)
+        assert (found["at"] is not None, found["words"].startswith("by about ")) == (dated, dated)
+    assert found["words"] == f"after {missing:,} more rated decisions"
+
+
 @pytest.mark.parametrize(
     ("gain", "said"),
     [
