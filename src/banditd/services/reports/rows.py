@@ -190,7 +190,7 @@ def _fixed(arm: str, row: Row, total: Mapping[str, float]) -> dict[str, object]:
         reason = f"eligible for {eligible} of {decisions} decisions only, so the totals do not compare"
     return {
         "would_have_cost_usd": cost,
-        "on_decisions": eligible,
+        "on_decisions": saved.compared or eligible,
         "saved_usd": None if reason else saved.usd,
         "basis": saved.basis,
         "reason": reason,

@@ -151,7 +151,7 @@ class FixedArmComparison(AnswerModel):
 
     would_have_cost_usd: float | None
     on_decisions: int
-    """Over the decisions for which it was eligible."""
+    """Over so many decisions: those for which it was eligible, and of them the settled ones where costs are."""
     saved_usd: float | None
     """Null unless it was eligible for all decisions."""
     basis: Literal["settled", "predicted"] | None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pytest
 
 from banditd.ope.fixed import FIXED_ARM_SUMS, FixedArmSums, fixed_arm_terms
+from banditd.services.reports.rows import arm_rows
 from banditd.services.reports.savings import Reference, fixed_arm_sums, savings
 from banditd.services.reports.verdicts import Pace, arm_in_words, settles, time_in_words
 
@@ -169,3 +171,17 @@ def test_an_interval_in_words(gain, said):
 )
 def test_a_time_in_words(ahead_s, said):
     assert time_in_words(NOW_US + int(ahead_s * 1e6), NOW_US) == said
+
+
+def test_dollars_of_an_arm_alone_say_how_many_decisions_they_are_of() -> None:
+    total: dict[str, Any] = {"decisions": 100, "predicted_spend_usd": 5.0}
+    row = {"arm": "a", "fixed_decisions": 100, "fixed_cost_usd": 9.0}
+    settled = {"compared_decisions": 60, "compared_usd": 4.0, "compared_fixed_usd": 6.0}
+    [predicted] = arm_rows([row], [], total)
+    [half] = arm_rows([row | settled], [], total)
+    assert predicted["fixed"] == {
+        "would_have_cost_usd": 9.0, "on_decisions": 100, "saved_usd": 4.0, "basis": "predicted", "reason": None,
+    }  # fmt: skip
+    assert half["fixed"] == {
+        "would_have_cost_usd": 6.0, "on_decisions": 60, "saved_usd": 2.0, "basis": "settled", "reason": None,
+    }  # fmt: skip
