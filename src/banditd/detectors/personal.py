@@ -15,6 +15,8 @@ MOST_CANDIDATES: Final = 1000
 """A text with more that looks like the thing, but fails its check, counts as one that has it."""
 
 _DASHES: Final = re.compile("[\u00ad\u2010-\u2015\u2212\ufe63\uff0d]")
+# Putting marks in order takes Python a time that grows with the square of their number.
+_PIECES: Final = re.compile("[\x00-\x7f]?[^\x00-\x7f]{1,64}")
 
 
 class Entity(NamedTuple):
@@ -77,7 +79,15 @@ def personal_detector(names: Sequence[str]) -> Callable[[str], bool]:
 
 def _plain(text: str) -> str:
     """With the keyboard's digits, blanks and dashes: copied text has others, and East Asian input full-width ones."""
-    return text if text.isascii() else _DASHES.sub("-", unicodedata.normalize("NFKC", text))
+    if text.isascii():
+        return text
+    return _DASHES.sub("-", _PIECES.sub(_normalised, text))
+
+
+def _normalised(piece: re.Match[str]) -> str:
+    """As it is where it would grow: some signs stand for whole sentences, and no number is written with them."""
+    plain = unicodedata.normalize("NFKC", piece[0])
+    return plain if len(plain) <= 2 * len(piece[0]) else piece[0]
 
 
 def _found(pattern: Any, check: Callable[[str], bool] | None, encoded: bytes) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import unicodedata
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -195,6 +197,24 @@ def test_full_width_input_hides_no_number() -> None:
     assert found("卡号４１１１　１１１１　１１１１　１１１１。")
     assert found("邮箱 ada＠example．com")
     assert not found("４１１１ １１１１ １１１１ １１１２")  # its check digit is another
+
+
+@pytest.mark.parametrize(
+    "long", ["a" + "\u0301" * 5000 + "\u0316" * 5000, "\ufdfa" * 5000, "aé" * 5000], ids=["marks", "signs", "words"]
+)
+def test_no_more_marks_than_a_few_are_put_in_order_at_once(long: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths, real = [0], unicodedata.normalize
+
+    def normalize(form: Any, text: str) -> str:
+        lengths.append(len(text))
+        return real(form, text[:100])
+
+    found = detector(["pii"])
+    monkeypatch.setattr(unicodedata, "normalize", normalize)
+    assert not found(long)
+    assert max(lengths) <= 65  # Python's time for it grows with the square of this
+    assert found(f"{long} ４１１１　１１１１　１１１１　１１１１")
+    assert found(f"{long} jose\u0301@example.com")
 
 
 @given(st.sampled_from(sorted(ENTITIES)), st.text(max_size=50), st.text(max_size=50))
