@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from banditd.web.schemas.base import (
     MAX_USD,
@@ -301,6 +301,12 @@ class SavingsParameters(TagParameters):
     """Tells the same of every step from ``since`` on, too: so many seconds long, at most 100 steps."""
     limit: Annotated[IntegerParameter, Field(ge=1, le=1000)] | None = None
     """With ``by``: of so many values at most, those with most decisions."""
+
+    @model_validator(mode="after")
+    def _limits_values_of_a_tag(self) -> Self:
+        if self.limit is not None and self.by is None:
+            raise ValueError("limit is of the values of a tag: add by=tag:NAME, or leave limit out")
+        return self
 
 
 class SavingsAnswer(Headline):
