@@ -69,8 +69,9 @@ def write_markdown(rows: list[Row], path: Path, header: str) -> None:
     inside, after = rest.split(END, 1)
     sections = {part.split("\n", 1)[0]: part.rstrip() for part in inside.split("### ")[1:]}
     for section in dict.fromkeys(row.section for row in rows):
-        shown = [row for row in rows if row.section == section and not (row.detail and row.met is not False)]
-        sections[section] = "\n".join([section, "", header, "", *_markdown(shown)])
+        mine = [row for row in rows if row.section == section]
+        shown = [row for row in mine if not (row.detail and row.met is not False)]
+        sections[section] = "\n".join([section, "", header, "", *(_markdown(shown) or _nearest(mine))])
     body = "\n\n".join(f"### {part}" for part in sections.values())
     path.write_text(f"{before}{START}\n\n{body}\n\n{END}{after}", encoding="utf-8")
 
@@ -93,6 +94,15 @@ def _markdown(rows: list[Row]) -> list[str]:
     lines = [_line([subject, *(_cell(of.get(subject)) for of in shared.values())]) for subject in subjects]
     table = [_line(heads), "|---" + "|---:" * len(shared) + "|", *lines]
     return [*table, "", *listed] if listed else table
+
+
+def _nearest(rows: list[Row]) -> list[str]:
+    """In place of details that all met their targets, the one that is nearest to missing its own."""
+    bounds = [(row, row.target) for row in rows if row.target is not None]
+    if not bounds:
+        return []
+    row, _ = max(bounds, key=lambda pair: pair[0].value / pair[1] if pair[0].most else pair[1] / pair[0].value)
+    return [f"* none: {len(bounds)} are within their targets; nearest is {row.name}: {_value(row)}{_wanted(row)}"]
 
 
 def _line(cells: list[str]) -> str:

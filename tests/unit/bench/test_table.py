@@ -52,6 +52,16 @@ def test_writing_replaces_the_tables_and_keeps_the_words_around_them(tmp_path: P
     assert "unread" not in text
 
 
+def test_where_every_detail_is_within_its_target_the_nearest_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "b.md"
+    rows = [_row(value, target=300.0, detail=True) for value in (20.0, 120.0, 60.0)]
+    write_markdown(rows, file, "header")
+    none = "* none: 3 are within their targets; nearest is n120.0: 120 ms; ≤300"
+    assert none in file.read_text(encoding="utf-8").splitlines()
+    write_markdown([*rows, _row(400.0, target=300.0, detail=True)], file, "header")
+    assert "\n* n400.0: 400 ms; ≤300: NO\n" in file.read_text(encoding="utf-8")
+
+
 def test_what_several_subjects_have_in_common_is_a_table(tmp_path: Path) -> None:
     def row(name: str, value: float, **more) -> Row:
         return dataclasses.replace(_row(value, **more), name=name)
