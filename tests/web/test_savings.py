@@ -191,4 +191,6 @@ async def test_so_many_values_as_are_asked_for_the_busiest_first(live: Any) -> N
         answer = await live.get(f"{path}&limit={wrong}")
         assert (answer.status, (await answer.json())["errors"][0]["pointer"]) == (422, "limit")
     answer = await live.get("/v1/savings?policy=even&limit=5")
-    assert answer.status == 422 and "add by=tag:NAME" in await answer.text()
+    [error] = (await answer.json())["errors"]
+    assert (answer.status, error["pointer"]) == (422, "limit")
+    assert "add by=tag:NAME" in error["message"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from banditd.web.schemas.base import (
     MAX_USD,
@@ -302,11 +302,12 @@ class SavingsParameters(TagParameters):
     limit: Annotated[IntegerParameter, Field(ge=1, le=1000)] | None = None
     """With ``by``: of so many values at most, those with most decisions."""
 
-    @model_validator(mode="after")
-    def _limits_values_of_a_tag(self) -> Self:
-        if self.limit is not None and self.by is None:
-            raise ValueError("limit is of the values of a tag: add by=tag:NAME, or leave limit out")
-        return self
+    @field_validator("limit")
+    @classmethod
+    def _limits_values_of_a_tag(cls, limit: int | None, info: ValidationInfo) -> int | None:
+        if limit is not None and info.data.get("by", "") is None:
+            raise ValueError("it limits the values of a tag: add by=tag:NAME, or leave it out")
+        return limit
 
 
 class SavingsAnswer(Headline):
