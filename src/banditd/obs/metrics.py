@@ -18,9 +18,11 @@ from prometheus_client.registry import Collector
 
 from banditd.core.attempts import Attempt
 from banditd.core.usage import Settled, refused
+from banditd.obs.classifying import ClassifierMetrics
+from banditd.obs.follow_ups import FollowUpMetrics
 from banditd.obs.genai import GenAiMetrics
 from banditd.obs.logs import dropped_lines
-from banditd.obs.proving import ClassifierMetrics, FollowUpMetrics, ProvingMetrics
+from banditd.obs.proving import ProvingMetrics
 from banditd.obs.tally import TallyCounter, TallyHistogram
 
 _FAST_S: Final = (

@@ -1,4 +1,4 @@
-"""Metrics of what proves a change, or a slow loss (judges, releases, drift), of classifiers, and of follow-ups."""
+"""Metrics of what proves a change, or a slow loss: judges, releases, drift."""
 
 from __future__ import annotations
 
@@ -6,36 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
-
-
-class FollowUpMetrics:
-    """Refusals are counted by the process that hears of them, the others by the one that runs the job."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.answers = Counter(
-            "banditd_answers",
-            "Answers by the arm that gave them that were refused (the model declined), regenerated (asked for once "
-            "more) or escalated (another took over).",
-            ("policy", "arm", "outcome"),
-            registry=registry,
-        )
-
-
-class ClassifierMetrics:
-    """Of one process."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.queries = Counter(
-            "banditd_classifier_queries",
-            "Queries that the policy's classifier was to label, and what became of that: labelled, no_label (a reply "
-            "that is none), known (from the cache, or of a call under way), late, spent (usd_per_day), resting (its "
-            "breaker is open), failed, or the class of the failure of its call.",
-            ("policy", "outcome"),
-            registry=registry,
-        )
-        self.spend = Counter(
-            "banditd_classifier_spend_usd", "What calls of the classifier have cost.", ("policy",), registry=registry
-        )
 
 
 class Standing(Protocol):

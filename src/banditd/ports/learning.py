@@ -1,4 +1,4 @@
-"""What the learner reads and writes: decisions to fold, packed sums, one micro-batch as one transaction, tags."""
+"""What the learner reads and writes: decisions to fold, packed sums, one micro-batch as one transaction."""
 
 from __future__ import annotations
 
@@ -179,15 +179,3 @@ class LearningStore(Protocol):
 
     async def sample_contributions(self, policy: str, limit: int) -> list[FoldItem]:
         """A random sample of folded decisions with their events, for the integrity check."""
-
-
-class ContextValueStore(Protocol):
-    async def places(
-        self, policy: str, wanted: Sequence[tuple[str, str]] = (), *, at_most: int = 0
-    ) -> list[tuple[str, str, int]]:
-        """(tag, value, place) of every value of the policy that has a place.
-
-        Before that, places are given to the ``wanted`` (tag, value) that have none, in their order, while fewer than
-        ``at_most`` of their tag are taken. A place is never taken back. Where another replica gives the same place
-        at that moment, the value stays without: ask again.
-        """

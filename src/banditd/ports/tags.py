@@ -1,4 +1,4 @@
-"""Counters by the tags of queries, and the names of clusters."""
+"""Counters by the tags of queries, the names of clusters, and the columns of values of context tags."""
 
 from __future__ import annotations
 
@@ -103,3 +103,15 @@ class ClusterNames(Protocol):
 
     async def rename(self, policy: str, maps: str, cluster: int, name: str | None, at_us: int) -> None:
         """Name a cluster, or take its name back."""
+
+
+class ContextValueStore(Protocol):
+    async def places(
+        self, policy: str, wanted: Sequence[tuple[str, str]] = (), *, at_most: int = 0
+    ) -> list[tuple[str, str, int]]:
+        """(tag, value, place) of every value of the policy that has a place.
+
+        Before that, places are given to the ``wanted`` (tag, value) that have none, in their order, while fewer than
+        ``at_most`` of their tag are taken. A place is never taken back. Where another replica gives the same place
+        at that moment, the value stays without: ask again.
+        """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from banditd.features.tags import PLACES
-from banditd.ports.learning import ContextValueStore
+from banditd.ports.tags import ContextValueStore
 from banditd.services.policy import PolicyRuntime
 
 
