@@ -63,13 +63,13 @@ def _solve_ms(times: int) -> float:
     state = PolicyState(schema=builder.schema, settings=PolicySettings(), arms=priors)
     promise = Promise(n_arms=ARMS, n_features=builder.schema.n_features, baseline=ARMS - 1, keep=0.95)
     misses, worth = Misses(), np.linspace(0.5, 0.8, ARMS)
-    vector, everything = np.full(ARMS, 1.0 / ARMS), np.ones(ARMS, dtype=bool)
+    vector, everything = np.full((1, ARMS), 1.0 / ARMS), np.ones((1, ARMS), dtype=bool)
     for number in range(TAUGHT):
         x, arm = contexts[number % WINDOW], int(generator.integers(ARMS))
         reward = float(generator.random() < worth[arm])
         state.fold(arm=names[arm], epoch=0, x=x, weight=1.0, reward=reward)
         misses.add(RatedDecision(reward, float(worth[arm]), 0.8, 1.0 / ARMS, is_baseline=arm == ARMS - 1))
-        promise.observe(x, cost_usd=cost_usd, eligible=everything, own=vector)
+        promise.observe(x[None], cost_usd=cost_usd[None], eligible=everything, own=vector)
     posterior, seen = state.snapshot().posterior, []
     for _ in range(times):
         began = time.perf_counter()

@@ -88,8 +88,7 @@ class World:
         made = decide(Situation(view=view, now_us=0, exploration_floor=0.005), [case], self.generator.random(1))
         mean, played, index = made.scores.mean[0], made.draw.probability[0], int(made.draw.index[0])
         self.keeper.observe(
-            x, cost_usd=made.priced.cost_usd[0], eligible=made.admissions[0].arms,
-            own=made.scores.probability[0],
+            made.x, cost_usd=made.priced.cost_usd, eligible=made.allowed, own=made.scores.probability,
         )  # fmt: skip
         if self.keeper.due:
             self.keeper.solve(view.snapshot.posterior)

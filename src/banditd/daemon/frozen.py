@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -67,8 +66,9 @@ class FrozenPolicy:
             resources=config.resources,
         )  # fmt: skip
         # Its own choice, also while the baseline answers a part of the traffic, or all.
-        pledged = [replace(case, rollout=None) for case in self._book.asking(cases, view)]
-        decided = decide(situation, pledged, np.zeros(len(cases)))
+        for case, pledge in zip(cases, self._book.pledges([case.query for case in cases], view), strict=True):
+            case.pledge = pledge
+        decided = decide(situation, cases, np.zeros(len(cases)))
         if len(decided.rows) < len(cases):
             refused = first + min(set(range(len(cases))) - set(decided.rows))
             raise InvalidInputError(f"policy {runtime.name} has no arm that may answer prompt {refused}")

@@ -19,10 +19,10 @@ from banditd.core.errors import BanditdError
 from banditd.core.types import BoolArray, Context, FloatArray, IntArray, Query
 from banditd.deciding.account import Account
 from banditd.deciding.draw import Draw, draw_arms, held_arms, least_probabilities
-from banditd.deciding.eligible import eligible_arms
-from banditd.deciding.money import Admission, admit, pays_for_all, price_per_usd, terms_of
+from banditd.deciding.eligible import Eligible, eligible_arms
+from banditd.deciding.money import Admission, admit, pays_for_all, terms_of
 from banditd.deciding.objectives import ResourcePrices, cost_weight_of
-from banditd.deciding.pledge import DEARER, Pledge, blended, shares, without_dearer
+from banditd.deciding.pledge import DEARER, Pledge, Pledges, blended, shares, without_dearer
 from banditd.deciding.rollout import Rollout
 from banditd.deciding.view import RouteView
 
@@ -67,22 +67,6 @@ class Case:
     prospects: FloatArray | None = None
     call_price: FloatArray | None = None
 
-    def under(self, pledge: Pledge | None, rollout: Rollout | None, session_arm: str | None) -> Case:
-        """The same query under these; ``dataclasses.replace`` costs five times as much, for every query."""
-        return Case(
-            query=self.query,
-            context=self.context,
-            input_tokens=self.input_tokens,
-            session_arm=session_arm,
-            accounts=self.accounts,
-            pledge=pledge,
-            rollout=rollout,
-            cached_arm=self.cached_arm,
-            cached_tokens=self.cached_tokens,
-            prospects=self.prospects,
-            call_price=self.call_price,
-        )
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Priced:
@@ -114,15 +98,18 @@ class Decided:
 
     refused : index of a query to its error. stopped : budgets that were found used up, and what was done.
     rows : intp (n,), indices of the other queries, in order; all else is aligned with them and the arms of the view.
-    eligible : bool (n, n_arms), before budgets have their say. exclusions : by query, arm to reason, money's and the
-    quality floor's among them. scores : the policy's own. own_share : of its vectors in what was drawn from, float64
-    (n,), below 1 under a promise; the rest is the baseline's.
+    x : float64 (n, d), the contexts. allowed : bool (n, n_arms), the arms that scores are of. eligible : before
+    the promise and budgets have their say. exclusions : by query, arm to reason, money's and the quality floor's
+    among them. scores : the policy's own. own_share : of its vectors in what was drawn from, float64 (n,), below 1
+    under a promise; the rest is the baseline's.
     """
 
     refused: Mapping[int, BanditdError]
     stopped: Sequence[tuple[str, str]]
     rows: IntArray
+    x: FloatArray
     priced: Priced
+    allowed: BoolArray
     eligible: BoolArray
     exclusions: Sequence[Mapping[str, str]]
     admissions: Sequence[Admission]
@@ -149,7 +136,8 @@ def decide(situation: Situation, cases: Sequence[Case], uniforms: FloatArray) ->
         view, queries, cost_usd=priced.cost_usd, latency_ms=latency_ms, input_tokens=tokens, soft=situation.soft
     )
     refused = dict(eligible.refused)
-    wanted = without_dearer([case.pledge for case in cases], eligible.arms, priced.cost_usd)
+    pledges = Pledges.of([case.pledge for case in cases])
+    wanted = without_dearer(pledges, eligible.arms, priced.cost_usd)
     allowed, admissions = _admit(situation, cases, priced, wanted, refused)
     stopped = [stop for admission in admissions for stop in admission.stopped]
     rows = np.array([i for i in range(len(cases)) if i not in refused], dtype=np.intp)
@@ -157,33 +145,28 @@ def decide(situation: Situation, cases: Sequence[Case], uniforms: FloatArray) ->
         cases, queries, contexts = [cases[i] for i in rows], [queries[i] for i in rows], contexts.take(rows)
         priced, uniforms, allowed = priced.take(rows), uniforms[rows], allowed[rows]
         admissions = [admissions[i] for i in rows]
-    if not rows.size:
-        return _nothing(refused, stopped, priced)
+        if not rows.size:
+            return _nothing(refused, stopped, priced)
+        pledges = Pledges.of([case.pledge for case in cases])
     floor = situation.exploration_floor
     floors = least_probabilities(view, allowed, priced.cost_usd, [case.accounts for case in cases], floor)
     least = np.where(allowed, view.min_share, 0.0) if np.count_nonzero(view.min_share) else None
     scores = view.snapshot.scores(contexts, penalty=priced.penalty, allowed=allowed, floors=floors, least=least)
-    own_share, played = _with_baseline(situation, cases, scores, allowed, least)
+    own_share = shares(pledges, allowed, price[rows, 0])
+    played = Scores(scores.mean, scores.deviation, blended(scores.probability, pledges, own_share, least))
     held = held_arms(view, [_kept(case) for case in cases], allowed)
     rollouts = [case.rollout for case in cases]
     draw = draw_arms(queries, held, played, allowed, priced.whole_usd, priced.penalty, floor, uniforms, rollouts)
-    _baseline_is_no_trial(draw, cases, own_share)
-    whole = draw.arms is allowed  # no quality floor has taken arms out
-    exclusions = [
-        _all_exclusions(
-            view,
-            eligible.exclusions[i],
-            None if wanted is eligible.arms else wanted[i],
-            admission,
-            admission.arms if whole else draw.arms[row],
-        )
-        for row, (i, admission) in enumerate(zip(rows.tolist(), admissions, strict=True))
-    ]
+    _baseline_is_no_trial(draw, pledges, own_share)
+    listed = None if draw.arms is allowed else draw.arms  # a quality floor has taken arms out
+    exclusions = _exclusions(view, eligible, None if wanted is eligible.arms else wanted, rows, admissions, listed)
     return Decided(
         refused=refused,
         stopped=stopped,
         rows=rows,
+        x=contexts.x,
         priced=priced,
+        allowed=allowed,
         eligible=eligible.arms[rows],
         exclusions=exclusions,
         admissions=admissions,
@@ -193,24 +176,11 @@ def decide(situation: Situation, cases: Sequence[Case], uniforms: FloatArray) ->
     )
 
 
-def _with_baseline(
-    situation: Situation, cases: Sequence[Case], scores: Scores, allowed: BoolArray, least: FloatArray | None
-) -> tuple[FloatArray, Scores]:
-    """(the policy's own share of each vector, the scores with the vectors that are drawn from)."""
-    pledges = [case.pledge for case in cases]
-    if not any(pledges):
-        return np.ones(len(cases)), scores
-    least_usd = situation.price_per_usd
-    budgets = [max(least_usd, price_per_usd(case.accounts)) if case.accounts else least_usd for case in cases]
-    share = shares(pledges, allowed, budgets)
-    return share, Scores(scores.mean, scores.deviation, blended(scores.probability, pledges, share, least))
-
-
-def _baseline_is_no_trial(draw: Draw, cases: Sequence[Case], own_share: FloatArray) -> None:
+def _baseline_is_no_trial(draw: Draw, pledges: Pledges | None, own_share: FloatArray) -> None:
     """An answer of the baseline for the promise's sake, or its side's, is not exploration."""
-    for row, case in enumerate(cases):
-        if case.pledge is not None and own_share[row] < 1.0 and draw.index[row] == case.pledge.baseline:
-            draw.explored[row] = False
+    if pledges is not None:
+        rows = pledges.rows
+        draw.explored[rows] &= (own_share[rows] >= 1.0) | (draw.index[rows] != pledges.baseline)
 
 
 def _kept(case: Case) -> str | None:
@@ -299,6 +269,27 @@ def _admit(
     return np.array([admission.arms for admission in found]), found
 
 
+def _exclusions(
+    view: RouteView,
+    eligible: Eligible,
+    wanted: BoolArray | None,
+    rows: IntArray,
+    admissions: Sequence[Admission],
+    listed: BoolArray | None,
+) -> list[Mapping[str, str]]:
+    """Of every query of ``rows``; wanted is of all, listed of those. None for what has taken out nothing."""
+    return [
+        _all_exclusions(
+            view,
+            eligible.exclusions[i],
+            None if wanted is None else wanted[i],
+            admission,
+            admission.arms if listed is None else listed[row],
+        )
+        for row, (i, admission) in enumerate(zip(rows.tolist(), admissions, strict=True))
+    ]
+
+
 def _all_exclusions(
     view: RouteView, before: Mapping[str, str], wanted: BoolArray | None, admission: Admission, listed: BoolArray
 ) -> Mapping[str, str]:
@@ -325,7 +316,9 @@ def _nothing(refused: Mapping[int, BanditdError], stopped: Sequence[tuple[str, s
         refused=refused,
         stopped=stopped,
         rows=index,
+        x=none,
         priced=priced,
+        allowed=no_arms,
         eligible=no_arms,
         exclusions=[],
         admissions=[],

@@ -105,10 +105,10 @@ class Keeper:
         eligible: BoolArray,
         own: FloatArray,
     ) -> None:
-        """Note a decision under this promise; shapes as in ``Promise.observe``."""
+        """Note decisions under this promise; shapes as in ``Promise.observe``."""
         self.promise.observe(x, cost_usd=cost_usd, eligible=eligible, own=own)
-        self._silence += 1
-        self._decisions += 1
+        self._silence += len(x)
+        self._decisions += len(x)
 
     def learn(self, one: RatedDecision) -> None:
         """Note the reward of a decision under this promise."""

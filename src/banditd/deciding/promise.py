@@ -136,7 +136,7 @@ class Promise:
     def __init__(self, *, n_arms: int, n_features: int, baseline: int, keep: float) -> None:
         self.baseline, self.keep = baseline, keep
         self.terms = Terms()
-        self.decisions = 0
+        self.decisions = self._newest = 0  # and how many of them came last, together
         self.window = Window(n_arms, n_features)
 
     def observe(
@@ -147,21 +147,25 @@ class Promise:
         eligible: BoolArray,
         own: FloatArray,
     ) -> None:
-        """Note a decision.
+        """Note decisions, oldest first.
 
         Parameters
         ----------
-        x : float64 (d,). cost_usd : predicted, (K,). eligible : bool (K,). own : the policy's vector before the
-        baseline was blended in, (K,).
+        x : float64 (n, d). cost_usd : predicted, (n, K). eligible : bool (n, K). own : the policy's vectors before
+        the baseline was blended in, (n, K).
         """
         self.window.add(x, cost_usd, eligible, own)
-        self.decisions += 1
-        if self.terms.state == "baseline_away" and eligible[self.baseline]:
-            self.baseline_is_back()
+        self._newest = len(x)
+        self.decisions += self._newest
+        if self.terms.state == "baseline_away" and eligible[:, self.baseline].any():
+            self._go_on()
 
     def baseline_is_back(self) -> None:
         """It may answer: what held without it ends now, and not with the next terms."""
         self.window.allow(self.baseline)
+        self._go_on()
+
+    def _go_on(self) -> None:
         if self.terms.state == "baseline_away":
             self.terms = replace(self.terms, price_per_usd=0.0, share=LEAST_SHARE, state="learning")
 
@@ -174,7 +178,7 @@ class Promise:
     @property
     def due(self) -> bool:
         """Whether terms should be solved for anew, by the count of decisions."""
-        return self.decisions <= RESOLVE_EVERY or self.decisions % RESOLVE_EVERY == 0
+        return self.decisions <= RESOLVE_EVERY or self.decisions % RESOLVE_EVERY < self._newest
 
     def solve(
         self,
@@ -213,8 +217,8 @@ class Promise:
         )
         least = max(LEAST * (1.0 - self.keep), LEAST_SHARE)
         safe = max(slack / max(candidates.baseline_reward, 1e-9), least)
-        steps = candidates.ladder(max(steepest, STEEPEST_TRIAL))
-        for (price, _), (gap, error, off, saving_usd) in zip(steps, candidates.outcomes(steps), strict=True):
+        prices, arms = candidates.ladder(max(steepest, STEEPEST_TRIAL))
+        for price, (gap, error, off, saving_usd) in zip(prices, candidates.outcomes(arms), strict=True):
             loss = gap - bias * off + excess + caution * error
             share = least if slack <= 0.0 else 1.0 if loss <= slack else max(slack / loss, least)
             trial = price * candidates.baseline_usd > steepest

@@ -23,10 +23,17 @@ class Window:
         self._own = np.zeros((WINDOW, n_arms))
 
     def add(self, x: FloatArray, cost_usd: FloatArray, eligible: BoolArray, own: FloatArray) -> None:
-        row = self._next
-        self._x[row], self._cost[row], self._eligible[row], self._own[row] = x, cost_usd, eligible, own
-        self._next = (row + 1) % WINDOW
-        self.size = min(self.size + 1, WINDOW)
+        """Add decisions, at most ``WINDOW``: float64 (n, d) and (n, K), ``eligible`` is bool."""
+        n, begin = len(x), self._next
+        fit = WINDOW - begin
+        if n > fit:
+            self.add(x[:fit], cost_usd[:fit], eligible[:fit], own[:fit])
+            self.add(x[fit:], cost_usd[fit:], eligible[fit:], own[fit:])
+            return
+        rows = slice(begin, begin + n)
+        self._x[rows], self._cost[rows], self._eligible[rows], self._own[rows] = x, cost_usd, eligible, own
+        self._next = (begin + n) % WINDOW
+        self.size = min(self.size + n, WINDOW)
 
     def copied(self) -> Window:
         """The same rows, which ``add`` does not change."""

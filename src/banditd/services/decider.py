@@ -27,7 +27,7 @@ from banditd.services.columns import Columns, decisions_of, drawn_columns, query
 from banditd.services.input_hash import InputRecord
 from banditd.services.money.charging import charged_columns, note_tried
 from banditd.services.policy import PolicyRuntime
-from banditd.services.promising.logged import promise_of
+from banditd.services.promising.logged import logged_of
 from banditd.services.waves import next_wave
 
 # Decided at once: queries, and queries times arms, which what they take in time and memory grows with.
@@ -170,7 +170,7 @@ class TurnDecider:
         cases = [_case(one, context, drawn) for one, context in zip(prepared, contexts, strict=True)]
         situation = self._situation(runtime)
         self._books[runtime.name].guard.caps.price(cases, situation.view)
-        cases = self._books[runtime.name].promise.asking(cases, situation.view)
+        self._books[runtime.name].promise.asking(cases, situation.view)
         decided, parted = self._decide(situation, cases, uniforms)
         stopped = list(decided.stopped)
         for i, error in decided.refused.items():
@@ -267,10 +267,9 @@ class TurnDecider:
         book = self._books[cases[0].query.policy].promise
         if book.idle:
             return _NO_PROMISE
-        for row in compress(range(len(cases)), durable):
-            book.observe(situation.view, cases[row], decided, row)
-        logged = [promise_of(situation.view, case, decided, row) for row, case in enumerate(cases)]
-        return dict(zip(_NO_PROMISE, zip(*logged, strict=True), strict=True))
+        rows = list(compress(range(len(cases)), durable))
+        book.observe(situation.view, [cases[row] for row in rows], decided, rows)
+        return dict(zip(_NO_PROMISE, zip(*logged_of(situation.view, cases, decided), strict=True), strict=True))
 
     def _released(
         self, situation: Situation, decided: Decided, parted: Sequence[Parted | None], durable: Sequence[bool]

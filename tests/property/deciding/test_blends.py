@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from banditd.bandit.policies.exploration import draw
-from banditd.deciding.pledge import Pledge, blended
+from banditd.deciding.pledge import Pledges, blended
 from banditd.deciding.rollout import Rollout, Side, rolled_out, side_of
 
 PARTS = st.lists(st.floats(0.0, 1.0), min_size=2, max_size=6).filter(lambda parts: sum(parts) > 1e-3)
@@ -23,7 +23,9 @@ def test_the_vector_is_both_blends_and_the_number_gives_the_arm_of_the_side(
     baseline = place % own.size
     point = np.zeros(own.size)
     point[baseline] = 1.0
-    pledged = blended(own[None, :], [Pledge(baseline, 0.0, share)], np.array([share]), np.zeros((1, own.size)))[0]
+    pledged = blended(
+        own[None, :], Pledges(slice(None), baseline, 0.0, share), np.array([share]), np.zeros((1, own.size))
+    )[0]
     np.testing.assert_allclose(pledged, share * own + (1.0 - share) * point, atol=1e-12)
     sides: tuple[Side, ...] = ("policy", "baseline")
     for side in sides:

@@ -10,11 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from banditd.core.types import Context, Query
-from banditd.deciding.decide import Case
 from banditd.deciding.keeper import Keeper, PromiseRule, baseline_index
-from banditd.deciding.pledge import Pledge, blended, shares, without_dearer
-from banditd.deciding.rollout import Rollout
+from banditd.deciding.pledge import Pledge, Pledges, blended, shares, without_dearer
 from banditd.ope.reference import RatedDecision
 
 COST = np.array([[0.001, 0.01, 0.02], [0.001, 0.03, 0.02]])
@@ -23,27 +20,34 @@ ALL = np.ones((2, 3), dtype=bool)
 
 def test_arms_dearer_than_the_baseline_are_out_where_the_baseline_may_answer() -> None:
     pledge = Pledge(baseline=2, price_per_usd=0.0, share=0.5)
-    assert without_dearer([pledge, pledge], ALL, COST).tolist() == [[True, True, True], [True, False, True]]
+    assert without_dearer(Pledges.of([pledge, pledge]), ALL, COST).tolist() == [
+        [True, True, True],
+        [True, False, True],
+    ]
     away = ALL & np.array([True, True, False])
-    assert without_dearer([pledge, pledge], away, COST) is away
-    assert without_dearer([None, None], ALL, COST) is ALL
+    assert without_dearer(Pledges.of([pledge, pledge]), away, COST) is away
+    assert without_dearer(Pledges.of([None, None]), ALL, COST) is ALL
     cheapest_is_away = ALL & np.array([True, False, True])
-    assert without_dearer([pledge, pledge], cheapest_is_away, COST) is cheapest_is_away  # the dearer one is out
+    assert (
+        without_dearer(Pledges.of([pledge, pledge]), cheapest_is_away, COST) is cheapest_is_away
+    )  # the dearer one is out
 
 
 def test_one_query_has_a_promise_and_its_neighbour_has_none() -> None:
     pledge = Pledge(baseline=0, price_per_usd=0.0, share=0.25)
     own = np.array([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
     none = np.zeros((2, 3))
-    share = shares([pledge, None], ALL, np.zeros(2))
-    assert blended(own, [pledge, None], share, none).tolist() == [[0.75, 0.25, 0.0], [0.0, 1.0, 0.0]]
+    pledges = Pledges.of([pledge, None])
+    assert pledges is not None
+    share = shares(pledges, ALL, np.zeros(2))
+    assert blended(own, pledges, share, none).tolist() == [[0.75, 0.25, 0.0], [0.0, 1.0, 0.0]]
 
 
 def test_a_budget_that_asks_for_more_rules() -> None:
     pledge = Pledge(baseline=2, price_per_usd=10.0, share=0.1)
-    assert shares([pledge, pledge], ALL, np.array([10.0, 11.0])).tolist() == [0.1, 1.0]
+    assert shares(Pledges.of([pledge, pledge]), ALL, np.array([10.0, 11.0])).tolist() == [0.1, 1.0]
     unaffordable = np.array([[True, True, False], [True, True, True]])
-    assert shares([pledge, pledge], unaffordable, np.zeros(2)).tolist() == [1.0, 0.1]
+    assert shares(Pledges.of([pledge, pledge]), unaffordable, np.zeros(2)).tolist() == [1.0, 0.1]
 
 
 @given(
@@ -56,8 +60,7 @@ def test_a_blended_vector_sums_to_one_and_keeps_every_guarantee(
     raw: np.ndarray, baseline: int, share: float, least: np.ndarray
 ) -> None:
     own = (raw / raw.sum())[None, :]
-    pledge = Pledge(baseline, 0.0, share)
-    played = blended(own, [pledge], np.array([share]), least[None, :])
+    played = blended(own, Pledges(slice(None), baseline, 0.0, share), np.array([share]), least[None, :])
     assert played.sum() == pytest.approx(1.0)
     assert np.all(played >= least - 1e-12)
     assert played[0, baseline] >= (1.0 - share) * (1.0 - least.sum()) - 1e-12
@@ -110,18 +113,22 @@ def test_learning_again_from_the_log_is_what_was_learned() -> None:
     assert restarted.reference_share == live.reference_share
 
 
-def test_a_case_that_is_asked_something_keeps_everything_else() -> None:
-    context = Context(np.ones(2), 0)
-    everything = {
-        "query": Query(text="a"), "context": context, "input_tokens": 3.0, "session_arm": "a", "accounts": (),
-        "pledge": None, "rollout": None, "cached_arm": "b", "cached_tokens": 2.0, "prospects": np.ones(2),
-        "call_price": np.zeros(2),
-    }  # fmt: skip
-    assert everything.keys() == {field.name for field in dataclasses.fields(Case)}
-    pledge, rollout = Pledge(0, 1.0, 0.5), Rollout(1, 0.5, "policy")
-    found = Case(**everything).under(pledge, rollout, "c")
-    for name, value in (everything | {"pledge": pledge, "rollout": rollout, "session_arm": "c"}).items():
-        assert getattr(found, name) is value
+def test_promises_beside_each_other_ask_what_they_ask_alone() -> None:
+    """Queries of one promise are one number, of several an array: the vectors are the same bits."""
+    generator = np.random.default_rng(0)
+    given = [Pledge(2, 10.0, 0.3), None, Pledge(1, 3.0, 0.7), Pledge(2, 10.0, 0.3)]
+    eligible, cost = generator.random((4, 3)) < 0.8, generator.random((4, 3))
+    own, price = generator.dirichlet(np.ones(3), 4), np.array([0.0, 5.0, 4.0, 10.0])
+    together = Pledges.of(given)
+    assert together is not None
+    wanted, share = without_dearer(together, eligible, cost), shares(together, eligible, price)
+    played = blended(own, together, share, None)
+    for row, pledge in enumerate(given):
+        alone, mine = Pledges.of([pledge]), slice(row, row + 1)
+        assert np.array_equal(wanted[mine], without_dearer(alone, eligible[mine], cost[mine]))
+        assert np.array_equal(share[mine], shares(alone, eligible[mine], price[mine]))
+        if alone is not None:
+            assert np.array_equal(played[mine], blended(own[mine], alone, share[mine], None))
 
 
 def test_what_is_pledged_follows_the_terms_and_the_rule() -> None:

@@ -56,10 +56,10 @@ def watched(keep: float, mean: list[float], *, n: int = 80) -> Promise:
     """A promise that has seen ``n`` decisions."""
     generator = np.random.default_rng(0)
     promise = Promise(n_arms=len(mean), n_features=D, baseline=BASELINE, keep=keep)
-    everything = np.ones(len(mean), dtype=bool)
+    everything = np.ones((1, len(mean)), dtype=bool)
     for _ in range(n):
-        own = np.eye(len(mean))[int(np.argmax(mean))]
-        promise.observe(context(generator), cost_usd=COSTS, eligible=everything, own=own)
+        own = np.eye(len(mean))[[int(np.argmax(mean))]]
+        promise.observe(context(generator)[None], cost_usd=COSTS[None], eligible=everything, own=own)
     return promise
 
 
@@ -93,10 +93,10 @@ def test_where_nothing_is_cheaper_nothing_is_to_be_saved() -> None:
     generator = np.random.default_rng(0)
     for _ in range(50):
         promise.observe(
-            context(generator),
-            cost_usd=COSTS,
-            eligible=np.array([True, False, False]),  # dearer arms are out
-            own=np.array([1.0, 0.0, 0.0]),
+            context(generator)[None],
+            cost_usd=COSTS[None],
+            eligible=np.array([[True, False, False]]),  # dearer arms are out
+            own=np.array([[1.0, 0.0, 0.0]]),
         )
     terms = promise.solve(posterior([0.8, 0.9, 0.9], deviation=0.01), rated(100), silence=0)
     assert terms.state == "nothing_to_save"
@@ -111,7 +111,9 @@ def test_before_there_are_rewards_nothing_is_said_of_what_is_good_enough(rewards
     assert terms.state == ("learning" if rewards < 30 else "nothing_to_save")
     cheapest = Promise(n_arms=3, n_features=D, baseline=0, keep=0.95)
     x = context(np.random.default_rng(0))
-    cheapest.observe(x, cost_usd=COSTS, eligible=np.ones(3, dtype=bool), own=np.array([1.0, 0.0, 0.0]))
+    cheapest.observe(
+        x[None], cost_usd=COSTS[None], eligible=np.ones((1, 3), dtype=bool), own=np.array([[1.0, 0.0, 0.0]])
+    )
     assert cheapest.solve(believed, rated(rewards), silence=0).state == "nothing_to_save", (
         "that is known by the prices"
     )
@@ -176,10 +178,10 @@ def test_after_an_alarm_no_more_leaves_than_may_be_lost_and_later_it_is_forgotte
 def test_a_baseline_that_is_away_leaves_the_policy_alone() -> None:
     promise = watched(0.95, [0.7, 0.1, 0.8])
     promise.observe(
-        context(np.random.default_rng(1)),
-        cost_usd=COSTS,
-        eligible=np.array([True, True, False]),
-        own=np.array([1.0, 0.0, 0.0]),
+        context(np.random.default_rng(1))[None],
+        cost_usd=COSTS[None],
+        eligible=np.array([[True, True, False]]),
+        own=np.array([[1.0, 0.0, 0.0]]),
     )
     terms = promise.solve(posterior([0.7, 0.1, 0.8], deviation=1e-4), rated(1000), silence=0)
     assert (terms.state, terms.share) == ("baseline_away", 1.0)
@@ -244,7 +246,9 @@ def test_the_standard_error_is_that_of_the_posterior() -> None:
         x = context(generator)
         x[1:] /= np.sqrt(D)
         rows.append(x)
-        promise.observe(x, cost_usd=COSTS, eligible=np.ones(3, dtype=bool), own=np.array([1.0, 0, 0]))
+        promise.observe(
+            x[None], cost_usd=COSTS[None], eligible=np.ones((1, 3), dtype=bool), own=np.array([[1.0, 0, 0]])
+        )
     terms = promise.solve(belief, rated(100), silence=0)
     xs = np.stack(rows)
     mean = np.clip(xs @ belief.coefficients().T + belief.centre * xs[:, :1], 0.0, 1.0)

@@ -41,8 +41,23 @@ def _window(generator: np.random.Generator, k: int, n: int) -> Window:
         eligible = generator.random(k) < 0.8
         eligible[-1] = True
         own = eligible * generator.random(k)
-        window.add(x, price * generator.uniform(0.5, 2.0), eligible, own / own.sum())
+        window.add(x[None], (price * generator.uniform(0.5, 2.0))[None], eligible[None], (own / own.sum())[None])
     return window
+
+
+@given(sizes=st.lists(st.integers(1, 64), max_size=30))
+def test_decisions_that_come_together_are_remembered_as_one_by_one(sizes: list[int]) -> None:
+    together, single, at = Window(2, D), Window(2, D), 0
+    for n in sizes:
+        x = np.arange(at, at + n, dtype=np.float64)[:, None] * np.ones(D)
+        rows = x, x[:, :2], x[:, :2] % 2 == 0, -x[:, :2]
+        together.add(*rows)
+        for row in range(n):
+            single.add(*(one[[row]] for one in rows))
+        at += n
+    for name in ("x", "cost_usd", "eligible", "own"):
+        assert np.array_equal(getattr(together, name), getattr(single, name))
+    assert sorted(together.x[:, 0]) == list(range(max(at - WINDOW, 0), at))
 
 
 def _plain(
@@ -88,9 +103,9 @@ def test_every_price_plays_loses_and_saves_what_the_definition_says(
     window, posterior = _window(generator, k, n), _posterior(generator, k, shared=shared)
     baseline = int(generator.integers(k))
     candidates = Candidates(window, posterior, baseline)
-    steps = candidates.ladder(steepest)
+    prices, steps = candidates.ladder(steepest)
     plain = _plain(window, posterior, baseline, steepest)
-    assert [price for price, _ in steps] == pytest.approx([price for price, _, _ in plain], rel=1e-12)
-    assert [arms.tolist() for _, arms in steps] == [arms for _, arms, _ in plain]
+    assert prices == pytest.approx([price for price, _, _ in plain], rel=1e-12)
+    assert steps.tolist() == [arms for _, arms, _ in plain]
     for mine, (_, _, theirs) in zip(candidates.outcomes(steps), plain, strict=True):
         assert mine == pytest.approx(theirs, abs=1e-9)

@@ -133,11 +133,13 @@ class CasePlay:
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
         """What both rules would draw from, and what every arm would cost: float64 (n, K) each."""
         view = self._promise.view
-        theirs = [replace(case, pledge=self._promise.asking([case], view)[0].pledge) for case in cases]
+        queries = [case.query for case in cases]
+        pledges = self._promise.pledges(queries, view)
+        theirs = [replace(case, pledge=pledge) for case, pledge in zip(cases, pledges, strict=True)]
         wanted, cost_usd = self._vectors(self._candidate, snapshots[1], theirs)
         if question.against == INCUMBENT:
-            for case in cases:
-                case.pledge = self._book.asking([case], self._runtime.view)[0].pledge
+            for case, pledge in zip(cases, self._book.pledges(queries, self._runtime.view), strict=True):
+                case.pledge = pledge
             other, _ = self._vectors(self._incumbent, snapshots[0], cases)
         else:
             other = np.zeros(wanted.shape)

@@ -131,7 +131,7 @@ class Course:
         self._made += 1
         keeper = self._keeper(made.keep, baseline)
         x = row.x.astype(np.float64)
-        keeper.observe(x, cost_usd=made.cost_usd, eligible=made.eligible, own=made.own)
+        keeper.observe(x[None], cost_usd=made.cost_usd[None], eligible=made.eligible[None], own=made.own[None])
         if row.contribution is None or not made.eligible[baseline]:
             return
         arm, reward = made.drawn, row.contribution.reward

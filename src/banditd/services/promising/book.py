@@ -76,24 +76,32 @@ class PromiseBook:
 
     # -------------------------------------------------------------- a query
 
-    def asking(self, cases: list[Case], view: RouteView) -> list[Case]:
-        """The cases with what the promise and the rollout ask of them."""
+    def asking(self, cases: Sequence[Case], view: RouteView) -> None:
+        """Put what the promise and the rollout ask into the cases."""
         baseline = None if self.idle else self.baseline(view)
         if baseline is None:
-            return cases
-        switches, name = self.switches, view.arms[baseline].arm
-        pledges: dict[float | None, Pledge | None] = {None: None}
-        found = []
+            return
+        for case, pledge in zip(cases, self.pledges([case.query for case in cases], view), strict=True):
+            case.pledge = pledge
+        switches = self.switches
+        if switches.rollout >= 1.0 and switches.mode == "route":
+            return
         for case in cases:
-            if case.query.pinned:
-                found.append(case)
-                continue
-            keep = self.keep_of(case.query)
-            if keep is not None and keep not in pledges:
-                pledges[keep] = self.keeper(keep, view, baseline).pledge()
-            rollout = _rollout(switches, self._runtime.name, case.query, baseline)
-            found.append(case.under(pledges[keep], rollout, _session_arm(case, rollout, name)))
-        return found
+            if not case.query.pinned:
+                case.rollout = _rollout(switches, self._runtime.name, case.query, baseline)
+                case.session_arm = _session_arm(case, case.rollout, view.arms[baseline].arm)
+
+    def pledges(self, queries: Sequence[Query], view: RouteView) -> Sequence[Pledge | None]:
+        """What is promised of each query."""
+        baseline = None if self.switches.promise is None else self.baseline(view)
+        if baseline is None:
+            return [None] * len(queries)
+        keeps = [None if query.pinned else self.keep_of(query) for query in queries]
+        made = {
+            keep: None if keep is None else self.keeper(keep, view, baseline).pledge()
+            for keep in dict.fromkeys(keeps)
+        }
+        return [made[keep] for keep in keeps]
 
     def keep_of(self, query: Query) -> float | None:
         """What is to be kept on a query; None where it has an objective of its own, or nothing is promised."""
@@ -138,29 +146,34 @@ class PromiseBook:
         if sibling is not None:
             found.begin_with(sibling[1], misses=sibling[0][1] == standing[1])
 
-    def observe(self, view: RouteView, case: Case, decided: Decided, row: int) -> None:
-        """Note a decision that was drawn, and will be stored."""
+    def observe(self, view: RouteView, cases: Sequence[Case], decided: Decided, rows: Sequence[int]) -> None:
+        """Note decisions that were drawn, and will be stored. rows : of ``decided``, those of the cases."""
         if self.idle:
             return
-        pledge = case.pledge
-        if pledge is None or decided.draw.reason[row] not in {"policy", "shadow"}:
-            self.outside += 1
-            return
-        standing = pledge.keep, view.arms[pledge.baseline].arm
-        keeper = self.keepers.get(standing)
-        if keeper is None:
-            return
-        keeper.observe(
-            case.context.x,
-            cost_usd=decided.priced.cost_usd[row],
-            eligible=decided.admissions[row].arms,
-            own=decided.scores.probability[row],
-        )
-        if keeper.due:
-            self.due = True
-            self.wake()
-        if case.accounts or self._overruled:
-            self._note_overruled(standing, overruled_by(case, decided, row))
+        reason = decided.draw.reason
+        noted: dict[Standing, list[int]] = {}
+        for case, row in zip(cases, rows, strict=True):
+            pledge = case.pledge
+            if pledge is None or reason[row] not in {"policy", "shadow"}:
+                self.outside += 1
+                continue
+            standing = pledge.keep, view.arms[pledge.baseline].arm
+            if standing not in self.keepers:
+                continue
+            noted.setdefault(standing, []).append(row)
+            if case.accounts or self._overruled:
+                self._note_overruled(standing, overruled_by(case, decided, row))
+        for standing, mine in noted.items():
+            keeper, taken = self.keepers[standing], slice(None) if len(mine) == decided.rows.size else mine
+            keeper.observe(
+                decided.x[taken],
+                cost_usd=decided.priced.cost_usd[taken],
+                eligible=decided.allowed[taken],
+                own=decided.scores.probability[taken],
+            )
+            if keeper.due:
+                self.due = True
+                self.wake()
 
     def _note_overruled(self, standing: Standing, name: str | None) -> None:
         fading = self._overruled.get(standing, {})
@@ -245,7 +258,7 @@ class PromiseBook:
             )
             eligible: BoolArray = np.zeros(len(view.arms), dtype=bool)
             eligible[places[known]] = one.eligible[known]
-            keeper.observe(one.x, cost_usd=cost, eligible=eligible, own=own)
+            keeper.observe(one.x[None], cost_usd=cost[None], eligible=eligible[None], own=own[None])
         self.due = True
 
     def judges(self, rated: Sequence[RatedOutcome]) -> dict[Standing, Keeper]:
@@ -266,22 +279,20 @@ def typical_usd(view: RouteView) -> FloatArray:
     return view.cost_usd(view.typical_input_tokens, np.asarray(view.output_tokens))
 
 
-def _rollout(switches: PolicySwitches, policy: str, query: Query, baseline: int) -> Rollout | None:
+def _rollout(switches: PolicySwitches, policy: str, query: Query, baseline: int) -> Rollout:
     if switches.mode == "shadow":
         return Rollout(baseline, 0.0, "shadow")
-    if switches.rollout >= 1.0:
-        return None
     unit = query.session_key or new_id(0)
     return Rollout(baseline, switches.rollout, side_of(policy, unit, switches.rollout))
 
 
-def _session_arm(case: Case, rollout: Rollout | None, baseline: str) -> str | None:
+def _session_arm(case: Case, rollout: Rollout, baseline: str) -> str | None:
     """The session's arm, unless it is not on the policy's side: then the baseline goes on with it.
 
     Where tools or thinking are under way the arm goes on whatever was switched: another could not take over.
     """
     turn = case.query.turn
-    if case.session_arm is None or rollout is None or rollout.side == "policy" or (turn is not None and turn.open):
+    if case.session_arm is None or rollout.side == "policy" or (turn is not None and turn.open):
         return case.session_arm
     return None if rollout.side == "shadow" else baseline
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from banditd.core.types import Query
-from banditd.deciding.decide import Case
 from banditd.deciding.keeper import Keeper
 from banditd.deciding.view import RouteView
 from banditd.ports import PromisedOutcome
@@ -69,11 +68,6 @@ class CandidatePromise(PromiseBook):
         self._given, self.release_id = _NOTHING, None
         self.restored = self.solved = False
         self.keepers.clear()
-
-    def asking(self, cases: list[Case], view: RouteView) -> list[Case]:
-        if self.idle and all(case.pledge is None for case in cases):
-            return cases
-        return super().asking([replace(case, pledge=None) for case in cases], view)
 
     def keeper(self, keep: float, view: RouteView, baseline: int) -> Keeper:
         promise = self._given.promise

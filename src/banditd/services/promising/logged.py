@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from banditd.core.types import FloatArray
 from banditd.deciding.decide import Case, Decided
 from banditd.deciding.money import price_per_usd
-from banditd.deciding.pledge import Pledge
 from banditd.deciding.view import RouteView
 
 DRAWN_FOR: Final = frozenset({"policy", "quality_floor", "shadow"})  # reasons beside which a promise is logged
@@ -30,31 +30,23 @@ Logged = tuple[float | None, str | None, dict[str, float | str] | None, FloatArr
 _OUTSIDE: Final[Logged] = (None, None, None, None)
 
 
-def promise_of(view: RouteView, case: Case, decided: Decided, row: int) -> Logged:
-    """What a decision keeps of its promise and its side: ``keep``, ``baseline``, ``promise``, ``own_probability``."""
-    about, reason = case.pledge or case.rollout, decided.draw.reason[row]
-    if about is None or reason not in DRAWN_FOR:
-        return _OUTSIDE
-    own = None if reason == "quality_floor" else decided.scores.probability[row][decided.draw.arms[row]]
-    keep = None if case.pledge is None else case.pledge.keep
-    return keep, view.arms[about.baseline].arm, _facts(case, decided, row), own
-
-
-def _facts(case: Case, decided: Decided, row: int) -> dict[str, float | str]:
-    """How the promise and the rollout stood."""
-    facts: dict[str, float | str] = {}
-    pledge, rollout = case.pledge, case.rollout
-    if pledge is not None:
-        facts["share"] = float(decided.own_share[row])
-        facts["price_per_usd"] = pledge.price_per_usd
-        facts["state"] = _state(pledge, case, decided, row)
-    if rollout is not None and decided.draw.arms[row, rollout.baseline]:
-        facts["rollout"] = rollout.share
-        facts["side"] = rollout.side
-    return facts
-
-
-def _state(pledge: Pledge, case: Case, decided: Decided, row: int) -> str:
-    if case.accounts and overruled_by(case, decided, row) is not None:
-        return "budget_rules"
-    return pledge.state if decided.eligible[row, pledge.baseline] else "baseline_away"
+def logged_of(view: RouteView, cases: Sequence[Case], decided: Decided) -> list[Logged]:
+    """What decisions keep of promise and side: ``keep``, ``baseline``, ``promise``, ``own_probability``."""
+    names, share, found = view.snapshot.arms, decided.own_share.tolist(), []
+    for row, (case, reason) in enumerate(zip(cases, decided.draw.reason, strict=True)):
+        pledge, rollout, arms = case.pledge, case.rollout, decided.draw.arms[row]
+        about = pledge or rollout
+        if about is None or reason not in DRAWN_FOR:
+            found.append(_OUTSIDE)
+            continue
+        keep, facts = None, {}
+        if pledge is not None:
+            keep, state = pledge.keep, pledge.state if decided.eligible[row, pledge.baseline] else "baseline_away"
+            if case.accounts and overruled_by(case, decided, row) is not None:
+                state = "budget_rules"
+            facts = {"share": share[row], "price_per_usd": pledge.price_per_usd, "state": state}
+        if rollout is not None and arms[rollout.baseline]:
+            facts |= {"rollout": rollout.share, "side": rollout.side}
+        own = None if reason == "quality_floor" else decided.scores.probability[row][arms]
+        found.append((keep, names[about.baseline], facts, own))
+    return found

@@ -161,12 +161,16 @@ class ReleaseBook:
 
     def asking(self, cases: list[Case], candidate: Situation) -> list[Case]:
         """The cases with what the candidate promises in place of what the policy does."""
-        return self.promise.asking(cases, candidate.view)
+        if self.promise.idle and all(case.pledge is None for case in cases):
+            return cases
+        theirs = [replace(case, pledge=None) for case in cases]
+        self.promise.asking(theirs, candidate.view)
+        return theirs
 
     def observe(self, one: Parted) -> None:
         """Note how the candidate has decided a query that will be stored, on whichever side it is."""
         side = one.candidate
-        self.promise.observe(self.promise.view, side.case, side.decided, side.row)
+        self.promise.observe(self.promise.view, [side.case], side.decided, [side.row])
 
 
 def switches_of(applied: Applied) -> dict[str, object]:
