@@ -188,7 +188,7 @@ def charged_usd(row: Row | None, made: Any) -> float:
 # ---------------------------------------------------------------- the database
 
 
-# Built once: every settlement reads by them.
+# Composed once: every settlement reads and writes by them.
 _IDS: Final[BindParameter[Any]] = parameter("ids", expanding=True)
 _DECISIONS: Final = select(
     *(decision.c[name] for name in (
@@ -201,6 +201,8 @@ _STORED: Final = select(usage_report).where(usage_report.c.decision_id.in_(_IDS)
 _ATTEMPTS: Final = (
     select(attempt).where(attempt.c.decision_id.in_(_IDS)).order_by(attempt.c.decision_id, attempt.c.ordinal)
 )
+_CHANGE: Final = update(usage_report).where(usage_report.c.decision_id == parameter("of_decision"))
+_DROP_ATTEMPTS: Final = delete(attempt).where(attempt.c.decision_id.in_(_IDS))
 
 
 def read_decisions(connection: Connection, decision_ids: Sequence[str]) -> dict[str, Any]:
@@ -225,17 +227,11 @@ def write_rows(connection: Connection, rows: Sequence[Row], stored: Mapping[str,
     if new:
         connection.execute(insert(usage_report), [_columns(row) for row in new])
     if changed:
-        key = usage_report.c.decision_id == parameter("key")
-        values: dict[str, Any] = {
-            name: parameter(f"new_{name}") for name in _columns(changed[0]) if name != "decision_id"
-        }
-        connection.execute(
-            update(usage_report).where(key).values(values),
-            [{"key": row["decision_id"]} | {f"new_{name}": row[name] for name in values} for row in changed],
-        )
+        values = [_columns(row) for row in changed]
+        connection.execute(_CHANGE, [{"of_decision": one.pop("decision_id"), **one} for one in values])
         had = [row["decision_id"] for row in changed if stored[row["decision_id"]]["attempts"]]
         if had:
-            connection.execute(delete(attempt).where(attempt.c.decision_id.in_(had)))
+            connection.execute(_DROP_ATTEMPTS, {"ids": had})
     attempts = [{name: one[name] for name in _ATTEMPT} for row in rows for one in row["attempts"]]
     if attempts:
         connection.execute(insert(attempt), attempts)
