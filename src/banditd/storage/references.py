@@ -18,7 +18,7 @@ _ANSWERED: Final = _WHICH.select_from(
 ).where(usage_report.c.response_id == bindparam("text"))
 
 
-def _newest(of_key: ColumnElement[bool]) -> tuple[Select[tuple[str, str]], ...]:
+def _newest(of_key: ColumnElement[bool]) -> tuple[Select[str, str], ...]:
     return tuple(
         query.where(of_key).order_by(decision.c.decision_id.desc()).limit(MOST) for query in (_NAMED, _ANSWERED)
     )

@@ -215,7 +215,8 @@ class PromiseBook:
         columns = np.array([before.index.get(name, -1) for name in names], dtype=np.intp)
         factor = _price_factor(before, view, columns)
         for standing, keeper in list(self.keepers.items()):
-            if standing[1] not in view.index:
+            name = standing[1]
+            if name not in view.index or view.generations.get(name, 1) != before.generations.get(name, 1):
                 del self.keepers[standing]
                 continue
             if names != names_before:
