@@ -10,6 +10,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from banditd.core.types import FloatArray
+from banditd.ope.fixed import LEVEL
 
 PSEUDO_VALUES: Final = 2.0
 """Values so far may be more alike than those to come: as many more that miss by one half."""
@@ -38,5 +39,5 @@ def weighted_mean(values: FloatArray, probability: FloatArray) -> WeightedMean:
         return WeightedMean(mean, None)
     effective = 1.0 / float(weights @ weights)
     power = float(np.square(weights * (values - mean)).sum()) + PSEUDO_VALUES * 0.25 / effective**2
-    half = float(stdtrit(max(effective - 1.0, 1.0), 0.975)) * math.sqrt(power)
+    half = float(stdtrit(max(effective - 1.0, 1.0), LEVEL)) * math.sqrt(power)
     return WeightedMean(mean, (max(mean - half, 0.0), min(mean + half, 1.0)))

@@ -9,13 +9,14 @@ from aiohttp import web
 
 from banditd.core.errors import ConfigurationError
 from banditd.core.recipes import Recipe
+from banditd.core.times import iso_time
 from banditd.core.types import PLAIN_FIELDS, PRICE_FIELDS, Arm, Price
 from banditd.services.arms import ArmView
 from banditd.web.api import Api
 from banditd.web.body import read_model, read_parameters, time_of
 from banditd.web.handlers.reports import path_name
 from banditd.web.idempotency import duplicate_header, request_key
-from banditd.web.json import iso_time, json_answer
+from banditd.web.json import json_answer
 from banditd.web.problems import InvalidFieldsError
 from banditd.web.schemas.arms import ArmParameters, ArmPatch, ArmRequest, RecipeRequest
 
