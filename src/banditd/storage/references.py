@@ -38,7 +38,7 @@ def find_references(connection: Connection, reference: Reference) -> list[tuple[
         made = connection.execute(_OWN, {"own": own}).one_or_none()
         if made is not None:  # else an upstream that makes its ids in the same form
             return [(made[0], made[1])]
-    asked = {"text": reference.text, "key_name": reference.key_name}
+    values = {"text": reference.text, "key_name": reference.key_name}
     queries = _OF_NO_KEY if reference.key_name is None else _OF_KEY
-    found = {(row[0], row[1]) for query in queries for row in connection.execute(query, asked)}
+    found = {(row[0], row[1]) for query in queries for row in connection.execute(query, values)}
     return sorted(found, reverse=True)[:MOST]

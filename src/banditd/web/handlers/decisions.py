@@ -33,10 +33,10 @@ async def page(api: Api, request: web.Request) -> web.Response:
             message = "the log is searched for one value; give it behind the colon"
             raise InvalidFieldsError(f"tag: {message}", errors=[("tag", message)])
         tag = (found.tag, found.value)
-    asked = dict(requested) | {"tag": tag}
+    stated = dict(requested) | {"tag": tag}
     for name in ("since", "until"):
-        asked[f"{name}_us"] = time_of(name, asked.pop(name))
-    filters = DecisionFilter(**asked)
+        stated[f"{name}_us"] = time_of(name, stated.pop(name))
+    filters = DecisionFilter(**stated)
     return await paced_answer(await api.services.reports.decisions(filters))
 
 
