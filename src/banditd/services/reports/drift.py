@@ -8,8 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from banditd.core.anchor import FIRST_REWARDS, Anchor
-from banditd.core.drift import DriftRule
+from banditd.core.anchor import FIRST_REWARDS, Anchor, DriftRule
 from banditd.core.golden import GoldenRule, GoldenWatch
 from banditd.core.times import iso_time
 from banditd.core.types import DAY_US
