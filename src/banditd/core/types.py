@@ -158,12 +158,8 @@ class Arm:
 
 
 PRICE_FIELDS: Final = tuple(one.name for one in fields(Price))
-PLAIN_FIELDS: Final = tuple(
-    one.name
-    for one in fields(Arm)
-    if one.name
-    not in {"policy", "arm", "price", "capabilities", "recipe", "created_at_us", "updated_at_us", "generation"}
-)
+_OTHERS: Final = {"policy", "arm", "price", "capabilities", "recipe", "created_at_us", "updated_at_us", "generation"}
+PLAIN_FIELDS: Final = tuple(one.name for one in fields(Arm) if one.name not in _OTHERS)
 """What an operator says of an arm that the configuration, HTTP and SQL have under the same name, as it is."""
 
 

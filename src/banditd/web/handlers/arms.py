@@ -18,12 +18,13 @@ from banditd.web.handlers.reports import path_name
 from banditd.web.idempotency import duplicate_header, request_key
 from banditd.web.json import json_answer
 from banditd.web.problems import InvalidFieldsError
-from banditd.web.schemas.arms import ArmParameters, ArmPatch, ArmRequest, RecipeRequest
+from banditd.web.schemas.arms import ArmPatch, ArmRequest, RecipeRequest
+from banditd.web.schemas.base import PolicyParameters
 
 
 async def page(api: Api, request: web.Request) -> web.Response:
     """Every arm of a policy."""
-    policy = read_parameters(request, ArmParameters).policy
+    policy = read_parameters(request, PolicyParameters).policy
     views = await api.services.arms.list(policy)
     positions = await api.services.arms.positions(policy)
     return json_answer({"policy": policy, "arms": [arm_answer(view) for view in views], "positions": positions})
@@ -31,13 +32,13 @@ async def page(api: Api, request: web.Request) -> web.Response:
 
 async def get(api: Api, request: web.Request) -> web.Response:
     """One arm."""
-    policy = read_parameters(request, ArmParameters).policy
+    policy = read_parameters(request, PolicyParameters).policy
     return json_answer(arm_answer(await api.services.arms.get(policy, path_name(request, "arm"))))
 
 
 async def add(api: Api, request: web.Request) -> web.Response:
     """A new arm; routed to from the next snapshot on."""
-    policy = read_parameters(request, ArmParameters).policy
+    policy = read_parameters(request, PolicyParameters).policy
     requested = await read_model(request, ArmRequest)
     if requested.price.valid_from is not None:
         message = "a new arm's first price holds at once; patch the arm to schedule another"
@@ -62,7 +63,7 @@ async def add(api: Api, request: web.Request) -> web.Response:
 
 async def patch(api: Api, request: web.Request) -> web.Response:
     """Change what is given; what is left out stays."""
-    policy = read_parameters(request, ArmParameters).policy
+    policy = read_parameters(request, PolicyParameters).policy
     name = path_name(request, "arm")
     requested = await read_model(request, ArmPatch)
     given = requested.model_fields_set
@@ -89,7 +90,7 @@ async def patch(api: Api, request: web.Request) -> web.Response:
 
 async def delete(api: Api, request: web.Request) -> web.Response:
     """Take an arm out; its log and statistics stay."""
-    policy = read_parameters(request, ArmParameters).policy
+    policy = read_parameters(request, PolicyParameters).policy
     name = path_name(request, "arm")
     duplicate = await api.services.arms.delete(policy, name, await request_key(request, "delete_arm", target=name))
     return web.Response(status=204, headers=duplicate_header(duplicate=duplicate))
