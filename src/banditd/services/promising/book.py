@@ -76,6 +76,13 @@ class PromiseBook:
 
     # -------------------------------------------------------------- a query
 
+    def rest(self, view: RouteView) -> str | None:
+        """Who answers what the policy does not decide; None while it decides everything."""
+        if self.switches.mode == "route" and self.switches.rollout >= 1.0:
+            return None
+        baseline = self.baseline(view)
+        return None if baseline is None else view.arms[baseline].arm
+
     def asking(self, cases: list[Case], view: RouteView) -> list[Case]:
         """The cases with what the promise and the rollout ask of them."""
         baseline = None if self.idle else self.baseline(view)
