@@ -6,6 +6,8 @@ import pytest
 from tests.walks.conftest import OpenDaemon
 from tests.walks.test_promise_walk import PROMISE, ask, live, reward, standing
 
+from banditd.core.errors import ConflictError, InvalidInputError
+from banditd.core.request_keys import RequestKey
 from banditd.core.types import Price
 
 
@@ -64,13 +66,36 @@ async def test_a_way_out_that_leads_nowhere_says_so(open_daemon: OpenDaemon) -> 
         await daemon.services.arms.patch("default", "large", {"enabled": False})
         assert (await ask(daemon)).arm != "large"
         assert unheeded in standing(daemon)["words"]
+        with pytest.raises(ConflictError, match="large is the baseline, and rollout 0 leaves the rest to it"):
+            await daemon.services.arms.delete("default", "large")
+        await daemon.services.promises.change("default", {"rollout": 1.0})
         await daemon.services.arms.delete("default", "large")
         gone = "the baseline large is none of the arms; name another with PATCH /v1/promise"
         assert gone in standing(daemon)["words"]
-        assert unheeded in standing(daemon)["words"]
         saved = await daemon.services.reports.savings("default")
         assert gone in str(saved["words"])
         assert "None" not in str(saved["headline"])
+
+
+@pytest.mark.parametrize("held", [{"rollout": 0.05}, {"mode": "shadow"}])
+async def test_the_arm_that_the_rest_of_the_traffic_goes_to_is_not_deleted(
+    open_daemon: OpenDaemon, held: dict[str, object]
+) -> None:
+    async with open_daemon(promise={"baseline": "large", "keep": 0.95}) as daemon:
+        arms, switch = daemon.services.arms, daemon.services.promises.change
+        await arms.delete("default", "vision")
+        await switch("default", held)
+        with pytest.raises(ConflictError) as refused:
+            await arms.delete("default", "large")
+        assert refused.value.code == "ARM_IS_BASELINE"
+        assert (await ask(daemon, session_id="of the rest")).baseline == "large"
+        await switch("default", {"promise": {"baseline": "small"}})
+        key = RequestKey(key="once", key_name="", operation="delete_arm", request_hash="large")
+        assert await arms.delete("default", "large", key) is False
+        # Its repeat is answered as it was, whatever arm is the baseline now.
+        assert await arms.delete("default", "large", key) is True
+        made = [await ask(daemon, i, session_id=f"s{i}") for i in range(5)]
+        assert {(one.arm, one.baseline) for one in made} == {("small", "small")}
 
 
 async def test_the_baselines_side_counts_as_the_reference(open_daemon: OpenDaemon) -> None:
@@ -113,3 +138,37 @@ async def test_a_price_that_makes_another_arm_the_dearest_moves_the_control(open
     async with open_daemon(rollout=0.0) as daemon:
         await daemon.services.arms.patch("default", "vision", {"price": Price(50.0, 500.0)})
         assert (await ask(daemon)).arm == "vision"
+
+
+async def test_the_way_out_holds_where_the_stored_promise_can_no_longer_be_kept(open_daemon: OpenDaemon) -> None:
+    async with open_daemon() as daemon:
+        promises = daemon.services.promises
+        await promises.change("default", {"rollout": 0.0, "promise": {"baseline": "large", "keep": 0.9}})
+    async with open_daemon(cost_weight=0.1) as daemon:
+        assert not standing(daemon)["on"]
+        assert standing(daemon)["rollout"] == 0.0
+        assert {(await ask(daemon)).arm for _ in range(10)} == {"large"}
+        await daemon.services.promises.change("default", {"rollout": 0.5})
+        assert standing(daemon)["rollout"] == 0.5
+    async with open_daemon() as daemon:  # as it was switched last, and the promise as it was made
+        assert (standing(daemon)["rollout"], standing(daemon)["keep"]) == (0.5, 0.9)
+
+
+@pytest.mark.parametrize("switched", [{"rollout": 0.0}, {"mode": "shadow"}])
+async def test_a_capped_baseline_answers_all_that_is_sent_to_it(
+    open_daemon: OpenDaemon, switched: dict[str, object]
+) -> None:
+    async with open_daemon() as daemon:
+        await daemon.services.arms.patch("default", "large", {"max_share": 0.1})
+        await daemon.services.promises.change("default", switched)
+        assert {(await ask(daemon)).arm for _ in range(100)} == {"large"}
+        await daemon.services.promises.change("default", {"rollout": 1.0, "mode": "route"})
+        drawn = [(await ask(daemon)).arm for _ in range(400)]
+        assert 0 < drawn.count("large") <= 60  # it repays a burst, and not all that it answered
+
+
+async def test_the_baseline_of_a_promise_gets_no_cap(open_daemon: OpenDaemon) -> None:
+    async with open_daemon(promise={"baseline": "large", "keep": 0.95}) as daemon:
+        with pytest.raises(InvalidInputError, match="must be able to answer everything"):
+            await daemon.services.arms.patch("default", "large", {"max_share": 0.5})
+        await daemon.services.arms.patch("default", "large", {"max_share": 1.0, "min_share": 0.1})

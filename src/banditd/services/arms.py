@@ -9,6 +9,7 @@ import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from banditd.core.errors import InvalidInputError, NotFoundError, OutcomeUnknownError, StorageUnavailableError
@@ -19,6 +20,7 @@ from banditd.deciding.view import is_onboarding
 from banditd.ports import ArmChange, ArmStore, Clock
 from banditd.services.arm_differences import ARM_FIELDS
 from banditd.services.policy import PolicyRuntime, runtime_of
+from banditd.services.promising.switching import check_deletion
 
 logger = logging.getLogger(__name__)
 PATCHABLE = frozenset(ARM_FIELDS)
@@ -150,6 +152,8 @@ class ArmService:
                 field=f"/{unknown[0]}",
             )
         self._require_upstream(changes.get("upstream"))
+        if changes.get("max_share", 1.0) != 1.0:
+            self._require_no_baseline(policy, arm)
         price = changes.get("price")
         plain: dict[str, Any] = {name: value for name, value in changes.items() if name != "price"}
         now_us = self._clock.now_us()
@@ -195,12 +199,13 @@ class ArmService:
         return dataclasses.replace(view, duplicate=True)
 
     async def delete(self, policy: str, arm: str, key: RequestKey | None = None) -> bool:
-        """Take an arm out of routing for good; its decisions and statistics stay. Raises NotFoundError.
+        """Take an arm out of routing for good; its decisions and statistics stay.
 
-        Returns whether that was done before, for the same request under ``key``.
+        Returns whether that was done before, for the same request under ``key``. Raises NotFoundError, and
+        ConflictError for the baseline of a rollout or a shadow.
         """
-        self._require_policy(policy)
-        duplicate = await self._store.delete(policy, arm, self._clock.now_us(), key)
+        check = partial(check_deletion, runtime_of(self._runtimes, policy))
+        duplicate = await self._store.delete(policy, arm, self._clock.now_us(), key, check)
         if not duplicate:
             with _stored_already():
                 await self._changed()
@@ -223,6 +228,16 @@ class ArmService:
 
     def _require_policy(self, policy: str) -> None:
         runtime_of(self._runtimes, policy)
+
+    def _require_no_baseline(self, policy: str, arm: str) -> None:
+        """Refuse a cap for the arm that the promise names: it could never be switched again."""
+        promise = self._runtimes[policy].switches.promise
+        if promise is not None and promise.baseline == arm:
+            raise InvalidInputError(
+                f"{arm} is the baseline of {policy}'s promise, which must be able to answer everything; name another "
+                "with PATCH /v1/promise first",
+                field="/max_share",
+            )
 
     def _require_upstream(self, upstream: object) -> None:
         if upstream is not None and upstream not in self._upstreams:

@@ -76,6 +76,13 @@ class PromiseBook:
 
     # -------------------------------------------------------------- a query
 
+    def rest(self, view: RouteView) -> str | None:
+        """Who answers what the policy does not decide; None while it decides everything."""
+        if self.switches.mode == "route" and self.switches.rollout >= 1.0:
+            return None
+        baseline = self.baseline(view)
+        return None if baseline is None else view.arms[baseline].arm
+
     def asking(self, cases: Sequence[Case], view: RouteView) -> None:
         """Put what the promise and the rollout ask into the cases."""
         baseline = None if self.idle else self.baseline(view)
@@ -83,13 +90,13 @@ class PromiseBook:
             return
         for case, pledge in zip(cases, self.pledges([case.query for case in cases], view), strict=True):
             case.pledge = pledge
-        switches = self.switches
-        if switches.rollout >= 1.0 and switches.mode == "route":
+        name = self.rest(view)
+        if name is None:
             return
         for case in cases:
             if not case.query.pinned:
-                case.rollout = _rollout(switches, self._runtime.name, case.query, baseline)
-                case.session_arm = _session_arm(case, case.rollout, view.arms[baseline].arm)
+                case.rollout = _rollout(self.switches, self._runtime.name, case.query, baseline)
+                case.session_arm = _session_arm(case, case.rollout, name)
 
     def pledges(self, queries: Sequence[Query], view: RouteView) -> Sequence[Pledge | None]:
         """What is promised of each query."""
@@ -228,7 +235,8 @@ class PromiseBook:
         columns = np.array([before.index.get(name, -1) for name in names], dtype=np.intp)
         factor = _price_factor(before, view, columns)
         for standing, keeper in list(self.keepers.items()):
-            if standing[1] not in view.index:
+            name = standing[1]
+            if name not in view.index or view.generations.get(name, 1) != before.generations.get(name, 1):
                 del self.keepers[standing]
                 continue
             if names != names_before:

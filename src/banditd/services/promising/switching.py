@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any, Final
 
-from banditd.core.errors import BanditdError, InvalidInputError
+from banditd.core.errors import BanditdError, ConflictError, InvalidInputError
 from banditd.deciding.keeper import PromiseRule
 from banditd.ports import Clock, StoredSwitches, SwitchStore
 from banditd.services.policy import PolicyRuntime, PolicySwitches, runtime_of
@@ -51,7 +51,7 @@ class Switching:
             check_switches(runtime, switches)
         except BanditdError as error:
             logger.warning("policy.switches_unusable", extra={"policy": runtime.name, "error": error.message})
-            switches = runtime.config.switches
+            switches = _without_promise(runtime.config.switches, stored.changes)
         if switches != runtime.switches:
             runtime.switches = switches
             logger.info("policy.switched", extra={"policy": runtime.name, "switches": differences(runtime)})
@@ -71,7 +71,8 @@ class Switching:
         def work(stored: Mapping[str, object]) -> Mapping[str, object]:
             now = _or_configured(configured, stored)
             wanted = _changed(now, changes)
-            check_switches(runtime, wanted)
+            if PROMISE in changes:
+                check_switches(runtime, wanted)
             return _beside(configured, wanted)
 
         self.adopt(policy, await self._store.change(policy, work, self._clock.now_us()))
@@ -125,6 +126,22 @@ def check_switches(runtime: PolicyRuntime, switches: PolicySwitches) -> None:
         )
 
 
+def check_deletion(runtime: PolicyRuntime, arm: str) -> None:
+    """Refuse to delete the arm that what is held back from the policy goes to. Raises ConflictError."""
+    switches = runtime.switches
+    shadow = switches.mode == "shadow"
+    if switches.baseline != arm or (switches.rollout >= 1.0 and not shadow):
+        return
+    why = "mode: shadow lets it alone answer" if shadow else f"rollout {switches.rollout:g} leaves the rest to it"
+    raise ConflictError(
+        f"{arm} is the baseline, and {why}: without it the policy would answer every query. First name another "
+        f'(PATCH /v1/promise?policy={runtime.name} {{"baseline": "dearest"}}), or give the policy all traffic '
+        f'(PATCH /v1/policies/{runtime.name} {{"rollout": 1, "mode": "route"}}).',
+        code="ARM_IS_BASELINE",
+        field="/arm",
+    )
+
+
 def _refused(message: str, field: str) -> InvalidInputError:
     return InvalidInputError(message, code="PROMISE_IMPOSSIBLE", field=f"/promise{field}")
 
@@ -133,7 +150,12 @@ def _or_configured(configured: PolicySwitches, stored: Mapping[str, object]) -> 
     try:
         return switched(configured, stored)
     except BanditdError:
-        return configured
+        return _without_promise(configured, stored)
+
+
+def _without_promise(configured: PolicySwitches, stored: Mapping[str, object]) -> PolicySwitches:
+    """What is stored but for its promise: rollout and mode are the way out, and hold whatever becomes of that."""
+    return switched(configured, {name: value for name, value in stored.items() if name != PROMISE})
 
 
 def _changed(now: PolicySwitches, changes: Mapping[str, object]) -> PolicySwitches:

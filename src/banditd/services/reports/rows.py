@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
 import numpy as np
 
 from banditd.bandit.changes.arm_changes import ChangeEvent
-from banditd.core.types import MICROSECONDS_PER_SECOND, Arm, FloatArray
+from banditd.core.times import iso_time
+from banditd.core.types import Arm, FloatArray
 from banditd.services.reports.discrepancy import Cells
 from banditd.services.reports.saved import SAVED_SUMS, saved_against
 from banditd.services.reports.summaries import MeanReward, Row, entropy_nats, mean_reward, normal_interval, ratio
@@ -35,17 +34,6 @@ STEP_SUMS: Final = (
     "errors", "degraded",
 )  # fmt: skip
 """Columns that ``step_row`` reads."""
-
-
-def iso_time(at_us: int) -> str:
-    """Microseconds since the epoch as ISO 8601 in UTC with a Z."""
-    return f"{_second(at_us // MICROSECONDS_PER_SECOND)}.{at_us % MICROSECONDS_PER_SECOND:06d}Z"
-
-
-# Under load many answers name the same second, and the calendar is most of the work.
-@lru_cache(maxsize=256)
-def _second(at_s: int) -> str:
-    return datetime.fromtimestamp(at_s, UTC).replace(tzinfo=None).isoformat()
 
 
 def public_decision(row: Mapping[str, object]) -> dict[str, object]:
@@ -132,8 +120,9 @@ def arm_rows(
     arms: Sequence[Arm],
     total: Mapping[str, float],
     changed: Mapping[str, ChangeEvent] = MappingProxyType({}),
+    away: Mapping[str, tuple[str, int]] = MappingProxyType({}),
 ) -> list[dict[str, object]]:
-    """A row per arm: the present ones in their order, then those that are gone."""
+    """A row per arm: the present ones in their order, then those that are gone. away : as ``Breakers.away``."""
     by_arm = {str(row["arm"]): row for row in rows}
     present = [arm.arm for arm in arms]
     known = {arm.arm: arm for arm in arms}
@@ -143,6 +132,7 @@ def arm_rows(
             **_arm_row(arm, by_arm.get(arm, {}), total, here=arm in present),
             "energy_kwh": _energy_kwh(known.get(arm), by_arm.get(arm, {})),
             "change": public_change(changed[arm]) if arm in changed else None,
+            "away": {"reason": away[arm][0], "until": iso_time(away[arm][1])} if arm in away else None,
         }
         for arm in (*present, *gone)
     ]
@@ -260,7 +250,7 @@ def posterior_cells(
 def clear_winner(rows: Sequence[Row]) -> str | None:
     """The arm of the highest mean reward, when its interval is clear of all others'; else None."""
     known = [(str(row["arm"]), reward_of(row)) for row in rows]
-    rewarded = [(arm, reward) for arm, reward in known if reward.mean is not None and reward.interval is not None]
+    rewarded = [(arm, reward) for arm, reward in known if reward.mean is not None]
     if len(rewarded) < 2:
         return None
     arm, best = max(rewarded, key=lambda item: item[1].mean or 0.0)

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from banditd.ope.fixed import Z
+
 Row: TypeAlias = Mapping[str, float | str]
 
-_Z: Final = 1.959963984540054  # the 97.5 % point of the normal distribution
+FEWEST_REWARDS: Final = 3  # below, an interval would say what was assumed of rewards, not what was seen
 _T_FROM: Final = 30  # rewards from which the observed variance is trusted
 _SETTLED_SHIFT: Final = 0.05
 CONVERGENCE_SUMS: Final = ("decisions", "entropy_sum")
@@ -23,7 +25,7 @@ _ARM_REWARDS: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class MeanReward:
-    """Mean reward in [0, 1] of ``rewards`` rewarded decisions, with its 95 % interval, or None twice."""
+    """Mean reward in [0, 1] of ``rewards`` rewarded decisions, with its 95 % interval; None where nothing says it."""
 
     rewards: int
     mean: float | None
@@ -41,7 +43,7 @@ class MeanReward:
 
 
 def mean_reward(*, rewards: int, weight: float, weighted_reward: float, weighted_square: float) -> MeanReward:
-    """Weighted mean of rewards in [0, 1] and its 95 % interval.
+    """Weighted mean of rewards in [0, 1] and its 95 % interval, from ``FEWEST_REWARDS`` on.
 
     From 30 rewards on, Student's t with the observed variance. Below, or when all rewards are the same,
     Wilson's score interval as if every reward were 0 or 1: no variable in [0, 1] varies more than that, so it
@@ -61,24 +63,26 @@ def mean_reward(*, rewards: int, weight: float, weighted_reward: float, weighted
     Returns
     -------
     MeanReward
-        Without mean and interval when there is no reward.
+        Without mean when there is no reward, without interval below ``FEWEST_REWARDS``.
     """
     if rewards <= 0 or weight <= 0.0:
         return MeanReward(0, None, None, None)
     mean = min(1.0, max(0.0, weighted_reward / weight))
+    if rewards < FEWEST_REWARDS:
+        return MeanReward(rewards, mean, None, None)
     variance = max(0.0, weighted_square / weight - mean * mean)
     if rewards >= _T_FROM and variance > 1e-12:
         half = t_point(rewards - 1) * math.sqrt(variance / (rewards - 1))
         return MeanReward(rewards, mean, (max(0.0, mean - half), min(1.0, mean + half)), "student_t")
-    z2 = _Z * _Z
+    z2 = Z * Z
     centre = (mean + z2 / (2 * rewards)) / (1 + z2 / rewards)
-    half = _Z / (1 + z2 / rewards) * math.sqrt(mean * (1 - mean) / rewards + z2 / (4 * rewards * rewards))
+    half = Z / (1 + z2 / rewards) * math.sqrt(mean * (1 - mean) / rewards + z2 / (4 * rewards * rewards))
     return MeanReward(rewards, mean, (max(0.0, centre - half), min(1.0, centre + half)), "wilson")
 
 
 def normal_interval(mean: float, deviation: float) -> tuple[float, float]:
     """95 % interval of a normal posterior of a mean reward, cut to [0, 1]."""
-    low, high = mean - _Z * deviation, mean + _Z * deviation
+    low, high = mean - Z * deviation, mean + Z * deviation
     return min(1.0, max(0.0, low)), min(1.0, max(0.0, high))
 
 
@@ -95,7 +99,7 @@ def t_point(degrees: int) -> float:
     float
         Abramowitz and Stegun 1964, 26.7.5.
     """
-    z, v = _Z, float(degrees)
+    z, v = Z, float(degrees)
     first = (z**3 + z) / 4
     second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
     third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
