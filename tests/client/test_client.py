@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from banditd import client as api
-from banditd.client import AsyncClient, Client, Retries, Turn
+from banditd.client import AsyncClient, Client, NotFiniteError, Retries, Turn
 
 QUICK = Retries(tries=4, base_s=0.001, cap_s=0.01)
 NO_DECISION = "00000000-0000-7000-8000-000000000000"
@@ -404,3 +404,6 @@ def test_what_can_be_told_wrong_at_once_is() -> None:
         client.reward("id", "sideways")
     with pytest.raises(ValueError, match="not both"):
         client.reward("id", 1.0, idempotency_key="k", replace=True)
+    for number in (float("nan"), float("inf")):
+        with pytest.raises(NotFiniteError, match="NaN or infinite"):
+            client.reward("id", number)

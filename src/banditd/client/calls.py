@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from urllib.parse import quote, urlencode
 
 from banditd.client.answers import ArmView, Decision, RewardReceipt, TaskReceipt, UsageReceipt
+from banditd.client.errors import NotFiniteError
 
 Json = Any
 T = TypeVar("T")
@@ -32,8 +33,13 @@ class Call(Generic[T]):
 
 
 def encode_body(body: Json) -> bytes:
-    """JSON in UTF-8. Raises ValueError for NaN and infinities, which JSON has not."""
-    return json.dumps(body, allow_nan=False).encode()
+    """JSON in UTF-8. Raises NotFiniteError for NaN and infinities, which JSON has not."""
+    try:
+        return json.dumps(body, allow_nan=False).encode()
+    except ValueError as error:
+        if "Circular" in str(error):
+            raise
+        raise NotFiniteError("a number is NaN or infinite: give a finite one") from error
 
 
 def with_key(method: str, path: str, headers: Mapping[str, str] | None) -> dict[str, str]:
