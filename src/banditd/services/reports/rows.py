@@ -38,14 +38,17 @@ STEP_SUMS: Final = (
 
 
 def iso_time(at_us: int) -> str:
-    """Microseconds since the epoch as ISO 8601 in UTC with a Z."""
+    """Microseconds since the epoch as ISO 8601 in UTC with a Z; what is later than year 9999 is its last second."""
     return f"{_second(at_us // MICROSECONDS_PER_SECOND)}.{at_us % MICROSECONDS_PER_SECOND:06d}Z"
+
+
+_LAST_S: Final = 253_402_300_799  # a calendar has no later
 
 
 # Under load many answers name the same second, and the calendar is most of the work.
 @lru_cache(maxsize=256)
 def _second(at_s: int) -> str:
-    return datetime.fromtimestamp(at_s, UTC).replace(tzinfo=None).isoformat()
+    return datetime.fromtimestamp(min(at_s, _LAST_S), UTC).replace(tzinfo=None).isoformat()
 
 
 def public_decision(row: Mapping[str, object]) -> dict[str, object]:
