@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 
 from banditd.client.answers import ArmView, Decision, RewardReceipt, TaskReceipt, UsageReceipt
 from banditd.client.errors import NotFiniteError
+from banditd.core.errors import InvalidInputError
 
 Json = Any
 T = TypeVar("T")
@@ -30,6 +31,14 @@ class Call(Generic[T]):
     body: Json = None
     query: Mapping[str, Json] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def authorized(api_key: str | None) -> dict[str, str]:
+    """The header that shows a key; the end of a file's line is no part of it. Raises InvalidInputError."""
+    key = (api_key or "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise InvalidInputError("the API key has characters that no key has: copy it again")
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def encode_body(body: Json) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -13,11 +13,11 @@ from banditd.core.errors import BanditdError, ConflictError, NotFoundError
 from banditd.core.generations import shown_as
 from banditd.core.recipes import Stage
 from banditd.core.request_keys import RequestKey
-from banditd.core.types import Arm, ArmUsage, Price
+from banditd.core.types import PRICE_FIELDS, Arm, ArmUsage, Price
 from banditd.ports import Check, Revise
 from banditd.storage import dialect
 from banditd.storage.among import among, rows_among
-from banditd.storage.arm_rows import PRICE, arm_again, arm_of, pack_arm, price_of, price_values, read_usage, values_of
+from banditd.storage.arm_rows import arm_again, arm_of, pack_arm, price_of, price_values, read_usage, values_of
 from banditd.storage.engine import Database
 from banditd.storage.journal import SumJournal
 from banditd.storage.keys import once
@@ -152,7 +152,14 @@ class SqlArmStore:
             _raise_version(connection, policy)
         return change.arm, False
 
-    async def delete(self, policy: str, arm: str, at_us: int, key: RequestKey | None = None) -> bool:
+    async def delete(
+        self,
+        policy: str,
+        arm: str,
+        at_us: int,
+        key: RequestKey | None = None,
+        check: Callable[[str], None] | None = None,
+    ) -> bool:
         statement = (
             update(arm_table)
             .where(arm_table.c.policy == policy, arm_table.c.arm == arm, arm_table.c.deleted_at_us.is_(None))
@@ -160,6 +167,11 @@ class SqlArmStore:
         )
 
         def hide(connection: Connection) -> bool | BanditdError:
+            try:
+                if check is not None:
+                    check(arm)
+            except BanditdError as error:
+                return error
             if not connection.execute(statement).rowcount:
                 return NotFoundError(f"Policy {policy} has no arm {arm}.", code="ARM_UNKNOWN", field="/arm")
             _forget_prices_after(connection, policy, arm, at_us)
@@ -231,7 +243,9 @@ class SqlArmStore:
 
     def _append_price(self, connection: Connection, policy: str, arm: str, price: Price, valid_from_us: int) -> None:
         row = {"policy": policy, "arm": arm, "valid_from_us": valid_from_us}
-        connection.execute(dialect.replace_row(self._database.engine, arm_price, PRICE), row | price_values(price))
+        connection.execute(
+            dialect.replace_row(self._database.engine, arm_price, PRICE_FIELDS), row | price_values(price)
+        )
 
 
 def _usage(connection: Connection, policy: str) -> dict[str, ArmUsage]:
@@ -254,12 +268,12 @@ def _due_prices(connection: Connection, now_us: int) -> dict[tuple[str, str], Pr
         .where(q.policy == t.policy, q.arm == t.arm, q.valid_from_us <= now_us)
         .scalar_subquery()
     )
-    query = select(arm_table, *(p[name].label(f"due_{name}") for name in PRICE)).where(
+    query = select(arm_table, *(p[name].label(f"due_{name}") for name in PRICE_FIELDS)).where(
         p.policy == t.policy, p.arm == t.arm, p.valid_from_us == newest, t.deleted_at_us.is_(None)
     )
     due = {}
     for row in connection.execute(query):
-        price = Price(*(getattr(row, f"due_{name}") for name in PRICE))
+        price = Price(*(getattr(row, f"due_{name}") for name in PRICE_FIELDS))
         if price != price_of(row):
             due[row.policy, row.arm] = price
     return due

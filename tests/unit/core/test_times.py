@@ -1,8 +1,8 @@
-"""Rows of the log as they are shown."""
+"""Times as texts."""
 
 from __future__ import annotations
 
-from banditd.services.reports.rows import iso_time
+from banditd.core.times import iso_time
 
 
 def test_a_time_beyond_the_calendar_is_shown_as_its_last_second() -> None:
