@@ -85,7 +85,7 @@ async def test_calls_are_counted_as_their_reports_told_them(storage, make):
 
 
 async def test_calls_of_other_policies_cost_a_look_at_ones_own_nothing(storage, make):
-    """At 400,000 attempts PostgreSQL looked through all that were followed for each of them, for longer than a minute."""
+    """At 400,000 attempts PostgreSQL read those that others had followed anew for each, for longer than a minute."""
     engine = storage.database.engine
     if engine.dialect.name == "sqlite":
         pytest.skip("only PostgreSQL counts the rows that a plan has touched")
