@@ -63,8 +63,8 @@ class Candidates:
         anew = (np.concatenate([arms[None, rows], played[:-1]]) != played).any(axis=1).nonzero()[0]
         steps = arms[None].repeat(anew.size + 1, axis=0)
         steps[1:, rows] = played[anew]
-        told: list[float] = prices[[0, *(anew + 1)]].tolist()
-        return told, steps
+        used: list[float] = prices[[0, *(anew + 1)]].tolist()
+        return used, steps
 
     def _greedy_at(self, prices: FloatArray, rows: IntArray) -> Arms:
         """``_greedy`` of these rows at every price, (prices, rows): all at once, one arm after the other."""
