@@ -208,7 +208,7 @@ class InProcessDecider:
         self._caps.observe(view, decided, 0)
         self._caps.count(view, view.snapshot.arms[int(decided.draw.index[0])])
         charged = None if self._spending is None else self._spending.charge(view, case, decided)
-        promised = None if self._promise is None else self._promise.observe(decided, snapshot.posterior)
+        promised = None if self._promise is None else self._promise.observe(case, decided, snapshot.posterior)
         return self._served(row, view, decided, charged, promised)
 
     def context(self, row: Row) -> Context:

@@ -15,7 +15,7 @@ import numpy as np
 
 from banditd.bandit.posterior.posterior import Posterior
 from banditd.core.types import FloatArray
-from banditd.deciding.decide import Decided
+from banditd.deciding.decide import Case, Decided
 from banditd.deciding.keeper import Keeper, PromiseRule
 from banditd.deciding.pledge import Pledge
 from banditd.ope.reference import RatedDecision, Verdict
@@ -46,10 +46,10 @@ class ReplayPromise:
     def pledge(self) -> Pledge:
         return self._keeper.pledge()
 
-    def observe(self, decided: Decided, posterior: Posterior) -> Promised:
+    def observe(self, case: Case, decided: Decided, posterior: Posterior) -> Promised:
         """Note a decision that was just drawn; solves for new terms where they are due."""
         self._keeper.observe(
-            decided.x,
+            case.context.x[None],
             cost_usd=decided.priced.cost_usd,
             eligible=decided.allowed,
             own=decided.scores.probability,
