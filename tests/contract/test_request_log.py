@@ -18,7 +18,7 @@ from banditd.deciding.release_course import Release
 from banditd.deciding.release_tests import ReleaseTests
 from banditd.ports import DecisionFilter
 from banditd.services.upkeep import export
-from banditd.storage.schema.request_log import request_log
+from banditd.storage.schema.log import request_log
 
 
 def price(*_: Any) -> None:

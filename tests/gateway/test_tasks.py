@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.gateway.test_conversations import ASKED, Talk, talk, user
 
-from banditd.web.gateway.tasks import with_named_task
+from banditd.web.gateway.sessions import with_named_task
 from banditd.web.schemas.chat import GatewayOptions
 
 __all__ = ["talk"]

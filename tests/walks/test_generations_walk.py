@@ -52,6 +52,10 @@ async def predicted(daemon: Daemon) -> float:
     return float(made.mean[made.chosen_index])
 
 
+def promised(daemon: Daemon) -> Any:
+    return daemon.services.promises.promise("default")
+
+
 async def replace_arm(daemon: Daemon, *, anew: bool = True) -> None:
     await daemon.services.arms.delete("default", "small")
     await daemon.services.arms.add(NEW, anew=anew)
@@ -126,3 +130,32 @@ async def test_replicas_agree_on_whose_a_reward_is(open_daemon: OpenDaemon) -> N
         found = {row["arm"]: row["rewards"] for row in rows if row["arm"].startswith("small")}
         assert found == {"small": 1, "small (1)": 1}
         assert await agrees(first)
+
+
+async def test_a_promise_about_a_new_arm_does_not_rest_on_the_old_one(open_daemon: OpenDaemon) -> None:
+    """What the deleted baseline earned says nothing of the arm that has its name now."""
+    new = Arm(policy="default", arm="large", upstream_model="maker/another", price=Price(3.0, 15.0))
+    promise = {"baseline": "large", "keep": 0.95}
+    async with open_daemon(promise=promise) as daemon, open_daemon(promise=promise) as replica:
+        for i in range(20):
+            await reward(daemon, await daemon.services.routing.route(Query(text=f"query {i}")), 0.9)
+        await daemon.learner.drained()
+        await daemon.promises.step()
+        assert promised(daemon)["quality"]["rated"] == 20
+        await replica.services.routing.route(Query(text="another query"))
+        assert promised(replica)["decisions"] > 0
+        await daemon.services.arms.delete("default", "large")
+        await daemon.services.arms.add(new)
+        await replica.learner.refresh_arms()  # sees the deletion and the addition at once
+        fresh = promised(daemon)
+        assert (fresh["quality"]["rated"], fresh["decisions"]) == (0, 0)
+        assert promised(replica)["decisions"] == 0
+        late = await daemon.services.routing.route(Query(text="the first query of the new one"))
+        await reward(daemon, late, 0.4)
+        await daemon.learner.drained()
+        await daemon.promises.step()
+        after = promised(daemon)
+        assert (after["quality"]["rated"], after["decisions"]) == (1, 1)
+    async with open_daemon(promise=promise) as again:
+        assert promised(again)["quality"] == after["quality"]
+        assert promised(again)["decisions"] == 1

@@ -6,6 +6,7 @@ import pytest
 from tests.walks.conftest import OpenDaemon
 from tests.walks.test_promise_walk import PROMISE, ask, live, reward, standing
 
+from banditd.core.errors import InvalidInputError
 from banditd.core.types import Price
 
 
@@ -113,3 +114,37 @@ async def test_a_price_that_makes_another_arm_the_dearest_moves_the_control(open
     async with open_daemon(rollout=0.0) as daemon:
         await daemon.services.arms.patch("default", "vision", {"price": Price(50.0, 500.0)})
         assert (await ask(daemon)).arm == "vision"
+
+
+async def test_the_way_out_holds_where_the_stored_promise_can_no_longer_be_kept(open_daemon: OpenDaemon) -> None:
+    async with open_daemon() as daemon:
+        promises = daemon.services.promises
+        await promises.change("default", {"rollout": 0.0, "promise": {"baseline": "large", "keep": 0.9}})
+    async with open_daemon(cost_weight=0.1) as daemon:
+        assert not standing(daemon)["on"]
+        assert standing(daemon)["rollout"] == 0.0
+        assert {(await ask(daemon)).arm for _ in range(10)} == {"large"}
+        await daemon.services.promises.change("default", {"rollout": 0.5})
+        assert standing(daemon)["rollout"] == 0.5
+    async with open_daemon() as daemon:  # as it was switched last, and the promise as it was made
+        assert (standing(daemon)["rollout"], standing(daemon)["keep"]) == (0.5, 0.9)
+
+
+@pytest.mark.parametrize("switched", [{"rollout": 0.0}, {"mode": "shadow"}])
+async def test_a_capped_baseline_answers_all_that_is_sent_to_it(
+    open_daemon: OpenDaemon, switched: dict[str, object]
+) -> None:
+    async with open_daemon() as daemon:
+        await daemon.services.arms.patch("default", "large", {"max_share": 0.1})
+        await daemon.services.promises.change("default", switched)
+        assert {(await ask(daemon)).arm for _ in range(100)} == {"large"}
+        await daemon.services.promises.change("default", {"rollout": 1.0, "mode": "route"})
+        drawn = [(await ask(daemon)).arm for _ in range(400)]
+        assert 0 < drawn.count("large") <= 60  # it repays a burst, and not all that it answered
+
+
+async def test_the_baseline_of_a_promise_gets_no_cap(open_daemon: OpenDaemon) -> None:
+    async with open_daemon(promise={"baseline": "large", "keep": 0.95}) as daemon:
+        with pytest.raises(InvalidInputError, match="must be able to answer everything"):
+            await daemon.services.arms.patch("default", "large", {"max_share": 0.5})
+        await daemon.services.arms.patch("default", "large", {"max_share": 1.0, "min_share": 0.1})

@@ -24,6 +24,10 @@ async def test_errors_open_the_breaker_of_the_arm_that_failed(open_daemon: OpenD
         decision = await routing.route(Query(text="x"))
         assert decision.exclusions["large"] == "breaker_open"
         assert "small" in decision.arms
+        stats: Any = await daemon.services.reports.stats("default", None)
+        away = {row["arm"]: row["away"] for row in stats["arms"]}
+        assert (away["small"], away["large"]["reason"]) == (None, "breaker_open")
+        assert (await daemon.services.reports.arm_statistics("default"))["large"]["away"] == away["large"]
         assert b'banditd_upstream_errors_total{arm="large",policy="default"} 2.0' in daemon.metrics.render()
 
 

@@ -105,6 +105,31 @@ async def test_the_statistics_are_those_of_the_decisions(live: Any) -> None:
     assert all(cluster["words"] for cluster in contexts["clusters"])
 
 
+async def test_of_two_rewards_every_report_tells_the_mean_and_none_an_interval(live: Any) -> None:
+    for number in range(2):
+        query = {"input": "What is 17 times 23?", "policy": "even", "candidates": ["large"], "tags": {"team": "a"}}
+        made = await (await live.post("/v1/route", json=query)).json()
+        body = {"decision_id": made["decision_id"], "value": 0.9 - 0.1 * number, "source": "judge"}
+        assert (await live.post("/v1/rewards", json=body)).status == 200
+    stats = await until_learned(live, "even", 2)
+    [series] = (await get(live, "/v1/stats/timeseries?policy=even&step_s=3600"))["steps"]
+    [group] = (await get(live, "/v1/stats/contexts?policy=even&by=tag:team"))["groups"]
+    [context] = (await get(live, "/v1/stats/contexts?policy=even"))["clusters"]
+    told = {
+        "all": stats,
+        "arm": next(row for row in stats["arms"] if row["arm"] == "large"),
+        "arms": (await get(live, "/v1/arms/large?policy=even"))["statistics"],
+        "step": series,
+        "tag": await get(live, "/v1/stats?policy=even&tag=team:a"),
+        "cell": next(row for row in group["arms"] if row["arm"] == "large"),
+        "context": next(row for row in context["arms"] if row["arm"] == "large"),
+        "learning": await get(live, "/v1/stats/learning?policy=even"),
+    }
+    assert {
+        name: (row["rewards"], round(row["mean_reward"], 9), row["interval"]) for name, row in told.items()
+    } == dict.fromkeys(told, (2, 0.85, None))
+
+
 async def test_a_policy_that_has_seen_nothing_says_so(live: Any) -> None:
     stats = await get(live, "/v1/stats")
     assert stats["decisions"] == 0

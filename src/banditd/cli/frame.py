@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from banditd.cli.show import table
-from banditd.cli.tables import delays, dollars, interval, milliseconds, number, percent, with_interval
+from banditd.cli.tables import away_words, delays, dollars, interval, milliseconds, number, percent, with_interval
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -132,6 +132,8 @@ def arm_state(settings: Mapping[str, Any] | None, row: Mapping[str, Any]) -> str
         return "deleted"
     if not settings["enabled"]:
         return "disabled"
+    if row.get("away"):
+        return str(row["away"]["reason"]).replace("_", " ")
     if row.get("change"):
         return f"changed ({row['change']['direction']})"
     if settings["onboarding"]["active"]:
@@ -163,6 +165,7 @@ def alarms(sample: Sample) -> list[str]:
         for row in sample.budgets
         if row["stopped"]
     ]
+    found += [away_words(arm) for arm in recent["arms"] if arm.get("away")]
     for arm in recent["arms"]:
         if arm["decisions"] >= ENOUGH_DECISIONS and arm["errors"] / arm["decisions"] > ERROR_SHARE:
             found.append(f"{arm['errors']:,} calls of {arm['arm']} failed, of {arm['decisions']:,} decisions for it")

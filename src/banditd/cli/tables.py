@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from banditd.cli.show import print_table
 
 TYPICAL_WORDS = 4
+AWAY: Final = {
+    "breaker_open": "its breaker is open after errors of its calls",
+    "breaker_probe": "its breaker waits for what becomes of one probe",
+    "cooling_down": "its upstream asked to be left alone for a while",
+}
 _PROMISE_STATES = {
     "learning": "too little is known yet",
     "keeping": "at the least cost that is expected to keep it",
@@ -129,10 +134,19 @@ def print_stats(answer: Mapping[str, Any]) -> None:
             for arm in answer["arms"]
         ],
     )
+    for arm in answer["arms"]:
+        if arm.get("away"):
+            click.echo(away_words(arm))
     if "savings" in answer:
         _print_savings(answer["savings"])
     if answer.get("judges"):
         print_judges(answer["judges"])
+
+
+def away_words(arm: Mapping[str, Any]) -> str:
+    """That an arm gets nothing, why, and until when; arm : a row of ``/v1/stats``."""
+    away = arm["away"]
+    return f"{arm['arm']} gets no queries until {away['until']}: {AWAY[away['reason']]}"
 
 
 def _if_always(fixed: Mapping[str, Any], decisions: int) -> str:

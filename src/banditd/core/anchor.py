@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from banditd.core.rewards import RewardEvent
+
 FIRST_REWARDS: Final = 500
 """Rewarded decisions from which a policy that has no anchor takes its first one."""
 
@@ -89,3 +91,29 @@ class Taking:
     reason: str | None = None
     key_name: str | None = None
     promotion: str | None = None
+
+
+def anchored_outcome(
+    decision_id: str, events: tuple[RewardEvent, ...], merged: tuple[float, float] | None, kept: Mapping[str, object]
+) -> AnchorOutcome | None:
+    """None where the decision was made beside no anchor, or has default rewards alone.
+
+    merged : (weight, reward) of the events. kept : what the decision has of a release or an anchor; where that is
+    damaged, it says nothing.
+    """
+    if "anchor" not in kept or merged is None or all(event.kind == "default" for event in events):
+        return None
+    try:
+        share = float(kept["share"])  # type: ignore[arg-type]  # a number, as it was stored
+        outcome = AnchorOutcome(
+            anchor_id=str(kept["anchor"]),
+            decision_id=decision_id,
+            unit=str(kept["unit"]),
+            live=kept["side"] == "live",
+            share=share,
+            differ=bool(kept["differ"]),
+            value=merged[1],
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+    return outcome if 0.0 < share < 1.0 else None

@@ -235,7 +235,8 @@ def _make_services(
     runtimes, storage, clock, tracing = bench.runtimes, bench.storage, bench.clock, bench.tracing
     encoder, decisions = traced_ports(bench.encoder, storage.decisions, tracing)
     budgets = {name: book.budget for name, book in books.items()}
-    reports = make_reports(storage, runtimes, promising.reports, clock)
+    breakers = {name: book.guard.breakers for name, book in books.items()}
+    reports = make_reports(storage, runtimes, promising.reports, clock, breakers)
     tags = make_tag_reports(storage, runtimes, reports, clock)
     routing = RoutingService(
         runtimes=runtimes,

@@ -22,8 +22,7 @@ from banditd.core.types import Price
 from banditd.ports import Clock, JobStore
 from banditd.services.arms import ArmService
 from banditd.settings.arms import PriceSettings
-from banditd.settings.hints import problem_line
-from banditd.settings.yaml_text import read_yaml
+from banditd.settings.yaml_text import problem_line, read_yaml
 
 logger = logging.getLogger(__name__)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from banditd.ports import Clock
+from banditd.services.breakers import Breakers
 from banditd.services.policy import PolicyRuntime
 from banditd.services.promising.reports import PromiseReports
 from banditd.services.reports.abilities import AbilityReports
@@ -15,7 +16,11 @@ from banditd.storage import Storage
 
 
 def make_reports(
-    storage: Storage, runtimes: Mapping[str, PolicyRuntime], promises: PromiseReports, clock: Clock
+    storage: Storage,
+    runtimes: Mapping[str, PolicyRuntime],
+    promises: PromiseReports,
+    clock: Clock,
+    breakers: Mapping[str, Breakers],
 ) -> ReportService:
     return ReportService(
         runtimes=runtimes,
@@ -25,6 +30,7 @@ def make_reports(
         arms=storage.arms,
         clock=clock,
         promises=promises,
+        away=lambda policy, now_us: breakers[policy].away(now_us) if policy in breakers else {},
     )
 
 

@@ -13,8 +13,7 @@ import numpy as np
 
 from banditd.core.errors import InvalidInputError
 from banditd.core.types import FloatArray, IntArray
-from banditd.ope.diagnostics import diagnose
-from banditd.ope.estimators import Estimate, clipped_ips, importance_weights, ips, snips
+from banditd.ope.estimators import Estimate, clipped_ips, diagnose, importance_weights, ips, snips
 from banditd.replay.references import column_means, known_mean
 
 AGREES_WITHIN: Final = 3.0  # standard errors

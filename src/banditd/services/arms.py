@@ -150,6 +150,8 @@ class ArmService:
                 field=f"/{unknown[0]}",
             )
         self._require_upstream(changes.get("upstream"))
+        if changes.get("max_share", 1.0) != 1.0:
+            self._require_no_baseline(policy, arm)
         price = changes.get("price")
         plain: dict[str, Any] = {name: value for name, value in changes.items() if name != "price"}
         now_us = self._clock.now_us()
@@ -223,6 +225,16 @@ class ArmService:
 
     def _require_policy(self, policy: str) -> None:
         runtime_of(self._runtimes, policy)
+
+    def _require_no_baseline(self, policy: str, arm: str) -> None:
+        """Refuse a cap for the arm that the promise names: it could never be switched again."""
+        promise = self._runtimes[policy].switches.promise
+        if promise is not None and promise.baseline == arm:
+            raise InvalidInputError(
+                f"{arm} is the baseline of {policy}'s promise, which must be able to answer everything; name another "
+                "with PATCH /v1/promise first",
+                field="/max_share",
+            )
 
     def _require_upstream(self, upstream: object) -> None:
         if upstream is not None and upstream not in self._upstreams:

@@ -30,6 +30,10 @@ from banditd.core.attempts import ErrorClass
 MOST_COOL_DOWN_S: Final = 3600.0
 _COUNTED: Final = frozenset({"transport", "timeout", "server", "overload"})
 
+_ENDS: Final = {
+    "cooling_down": "cool_until_us", "breaker_open": "open_until_us", "breaker_probe": "probe_until_us",
+}  # fmt: skip
+
 
 @dataclass(slots=True)
 class _Breaker:
@@ -114,6 +118,11 @@ class Breakers:
             elif breaker.open_until_us and self._is_probed(breaker, now_us):
                 excluded[arm] = "breaker_probe"
         return excluded
+
+    def away(self, now_us: int) -> dict[str, tuple[str, int]]:
+        """The same arms: (reason, until when at the latest in microseconds since the epoch)."""
+        found = {arm: (reason, self._arms[arm]) for arm, reason in self.exclusions(now_us).items()}
+        return {arm: (reason, int(getattr(breaker, _ENDS[reason]))) for arm, (reason, breaker) in found.items()}
 
     def _open(self, breaker: _Breaker, now_us: int) -> None:
         breaker.errors = max(breaker.errors, self._limit)

@@ -200,16 +200,17 @@ class TurnDecider:
 
     def _situation(self, runtime: PolicyRuntime) -> Situation:
         view, config, now_us = runtime.view, runtime.config, self._clock.now_us()
-        book = self._books[runtime.name].budget
-        if book.rules:
-            book.follow_prices(view)
+        books = self._books[runtime.name]
+        if books.budget.rules:
+            books.budget.follow_prices(view)
         return Situation(
             view=view,
             now_us=now_us,
             exploration_floor=config.settings.floor,
             cost_weight=config.cost_weight,
             resources=config.resources,
-            soft=self._books[runtime.name].guard.exclusions(view, now_us),
+            # A cap is the policy's: whom the rest of the traffic is sent to answers all of it.
+            soft=books.guard.exclusions(view, now_us, books.promise.rest(view)),
         )
 
     def _decisions(

@@ -14,7 +14,7 @@ from banditd.deciding.decide import Case, Decided
 from banditd.deciding.view import RouteView
 from banditd.services.breakers import Breakers
 
-# A capped arm may exceed its share by this many decisions in a burst.
+# A capped arm may exceed its share by this many decisions in a burst, and repays as many at most.
 SHARE_BURST: Final = 20.0
 MAX_SHARE: Final = "max_share"
 
@@ -73,7 +73,7 @@ class TrafficCaps:
         """Account one decision against the caps."""
         for arm in view.capped:
             tokens = min(SHARE_BURST, self._tokens.get(arm.arm, 1.0) + arm.max_share)
-            self._tokens[arm.arm] = tokens - (1.0 if arm.arm == chosen else 0.0)
+            self._tokens[arm.arm] = max(tokens - (1.0 if arm.arm == chosen else 0.0), -SHARE_BURST)
             if arm.arm in self._pacers:
                 self._pacers[arm.arm].count(called=arm.arm == chosen)
 
@@ -122,15 +122,18 @@ class SoftExclusions:
         for called in _called(view, chosen):
             self.breakers.take_back(called)
 
-    def exclusions(self, view: RouteView, now_us: int) -> dict[str, str]:
-        """Soft exclusions: arm -> reason. A recipe is left alone with any of its parts."""
+    def exclusions(self, view: RouteView, now_us: int, uncapped: str | None = None) -> dict[str, str]:
+        """Soft exclusions: arm -> reason. A recipe is left alone with any of its parts. uncapped : has no cap now."""
         away = self.breakers.exclusions(now_us)
         if away and view.calls is not None:
             recipes = [arm.recipe for arm in view.arms if arm.recipe is not None]
             for recipe in recipes:
                 why = next((away[part] for part in recipe.parts if part in away), None)
                 away |= {} if why is None else {recipe.arm: why}
-        return self.caps.exclusions(view) | away
+        had_theirs = self.caps.exclusions(view)
+        if uncapped is not None:
+            had_theirs.pop(uncapped, None)
+        return had_theirs | away
 
 
 def _called(view: RouteView, arm: str) -> tuple[str, ...]:

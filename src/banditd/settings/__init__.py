@@ -24,7 +24,6 @@ from banditd.settings.constraints import ConstraintSettings, check_constraints
 from banditd.settings.database import DatabaseSettings, check_archive
 from banditd.settings.drift import DriftSettings, check_drift
 from banditd.settings.gateway import LOCAL_HOSTS, GatewaySettings, UpstreamSettings, check_upstreams
-from banditd.settings.hints import problem_line
 from banditd.settings.judges import JudgeSettings, check_judges
 from banditd.settings.money import (
     BudgetSettings,
@@ -36,7 +35,7 @@ from banditd.settings.money import (
 )
 from banditd.settings.promise import PromiseSettings, check_promise
 from banditd.settings.rewards import RewardSettings
-from banditd.settings.yaml_text import read_mapping
+from banditd.settings.yaml_text import problem_line, read_mapping
 
 ENVIRONMENT_PREFIX = "BANDITD_"
 # Variables of ours that are not settings.

@@ -1,4 +1,4 @@
-"""YAML as people write it: a name that stands twice in one mapping is refused, where the library keeps the last."""
+"""YAML as people write it: no name stands twice in a mapping, and a wrong one is told what it may be."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
 
 from banditd.core.errors import ConfigurationError
+from banditd.core.nearest import names_beside, nearest_names
 
 _MERGE: Final = "tag:yaml.org,2002:merge"
 
@@ -47,3 +50,14 @@ def read_mapping(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigurationError(f"the configuration file {path} must be a mapping of sections")
     return content
+
+
+def problem_line(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    """One line: where, and what to write instead."""
+    where = ".".join(map(str, detail["loc"])) or "(top)"
+    if detail["type"] != "extra_forbidden":
+        return f"  {where}: {detail['msg'].removeprefix('Value error, ')}"
+    known = names_beside(detail["loc"], model)
+    near = nearest_names(str(detail["loc"][-1]), known)
+    mend = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}" if known else "leave it out"
+    return f"  {where}: is no setting; {mend}"

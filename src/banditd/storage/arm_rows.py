@@ -1,4 +1,4 @@
-"""Arms as rows and back, and as what a request is answered with again."""
+"""Arms as rows and back, as what a request is answered with again, and what each was used for."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import json
 from dataclasses import asdict
 from typing import Any, Final
 
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row, bindparam, func, select
 
 from banditd.core.recipes import Recipe
-from banditd.core.types import Arm, Price
+from banditd.core.types import Arm, ArmUsage, Price
+from banditd.storage.schema import arm_total
 
 PRICE: Final = ("usd_per_mtok_in", "usd_per_mtok_out", "usd_per_request", "usd_per_mtok_cached_in")
 _PLAIN: Final = (
@@ -78,3 +79,34 @@ def arm_again(packed: dict[str, Any]) -> tuple[Arm, bool]:
     if (recipe := packed.get("recipe")) is not None:
         values["recipe"] = Recipe.of_plain(packed["arm"], recipe)
     return Arm(**values), True
+
+
+_SUMS: Final = (
+    "decisions",
+    "usage_reports",
+    "input_tokens",
+    "output_tokens",
+    "cached_input_tokens",
+    "spend_usd",
+    "latency_ms_sum",
+    "latency_reports",
+    "errors",
+)
+_AMOUNTS: Final = {"spend_usd", "latency_ms_sum"}
+_BY_ARM: Final = (
+    select(arm_total.c.arm, *(func.sum(arm_total.c[name]).label(name) for name in _SUMS))
+    .where(arm_total.c.policy == bindparam("policy"))
+    .group_by(arm_total.c.arm)
+)
+
+
+def read_usage(connection: Connection, policy: str) -> list[ArmUsage]:
+    """One for each name of an arm that is stored, deleted ones among them."""
+    found = []
+    for row in connection.execute(_BY_ARM, {"policy": policy}):
+        # PostgreSQL sums bigints as decimals.
+        sums: dict[str, Any] = {
+            name: float(getattr(row, name)) if name in _AMOUNTS else int(getattr(row, name)) for name in _SUMS
+        }
+        found.append(ArmUsage(arm=row.arm, cost_usd=sums.pop("spend_usd"), **sums))
+    return found

@@ -17,8 +17,7 @@ from banditd.core.types import Arm, ArmUsage, Price
 from banditd.ports import Check, Revise
 from banditd.storage import dialect
 from banditd.storage.among import among, rows_among
-from banditd.storage.arm_rows import PRICE, arm_again, arm_of, pack_arm, price_of, price_values, values_of
-from banditd.storage.arm_usage import read_usage
+from banditd.storage.arm_rows import PRICE, arm_again, arm_of, pack_arm, price_of, price_values, read_usage, values_of
 from banditd.storage.engine import Database
 from banditd.storage.journal import SumJournal
 from banditd.storage.keys import once

@@ -17,7 +17,7 @@ from banditd.storage.among import among, rows_among
 from banditd.storage.codec import readable_release
 from banditd.storage.engine import Database
 from banditd.storage.schema import decision, release_unit, reward_event, usage_report
-from banditd.storage.schema.request_log import request_log
+from banditd.storage.schema.log import request_log
 
 NEWEST_ANSWERS: Final = 2000
 NEWEST_OF_SESSION: Final = 8

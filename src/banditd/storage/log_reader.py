@@ -28,8 +28,8 @@ from banditd.storage.schema import (
     usage_report,
     usage_revision,
 )
+from banditd.storage.schema.log import request_log
 from banditd.storage.schema.record import HEAVY, shown
-from banditd.storage.schema.request_log import request_log
 
 OUTCOME_TYPES: Final = {
     "reward": "double",

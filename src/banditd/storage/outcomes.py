@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import Connection, FromClause, Row, Select, func, or_, select, union_all
@@ -75,15 +76,17 @@ class SqlRecentOutcomes:
         )
         query = (
             select(
-                d.decision_id, d.keep, d.baseline, d.arms, d.arm, d.mean, d.probability, d.release, newest.c.reward
+                d.decision_id, d.keep, d.baseline, d.arms, d.arm, d.mean, d.probability, d.release, d.generations,
+                newest.c.reward,
             )
             .select_from(newest.join(decision, d.decision_id == newest.c.decision_id))
             .where(_PROMISED, d.reason == DRAWN, newest.c.arm == d.arm)
             .order_by(d.decision_id)
-        )
+        )  # fmt: skip
 
         def work(connection: Connection) -> list[RatedOutcome]:
-            return [one for row in connection.execute(query) if (one := rated_of(row)) is not None]
+            present = present_generations(connection, policy)
+            return [one for row in connection.execute(query) if (one := _rated(row, present)) is not None]
 
         return await self._database.read(work, report=True)
 
@@ -93,14 +96,26 @@ class SqlRecentOutcomes:
         d = decision.c
         ids = select(d.decision_id).where(d.policy == policy).order_by(d.decision_id.desc()).limit(limit).subquery()
         query = (
-            select(d.keep, d.baseline, d.x, d.arms, d.cost_usd, d.probability, d.own_probability, d.release)
+            select(
+                d.keep,
+                d.baseline,
+                d.x,
+                d.arms,
+                d.cost_usd,
+                d.probability,
+                d.own_probability,
+                d.release,
+                d.generations,
+            )
             .select_from(decision.join(ids, d.decision_id == ids.c.decision_id))
             .where(_PROMISED, d.schema_hash == schema_hash)
             .order_by(d.decision_id)
         )
 
         def work(connection: Connection) -> list[PromisedOutcome]:
-            return [one for row in connection.execute(query) if (one := promised_of(row, release_id)) is not None]
+            present = present_generations(connection, policy)
+            rows = connection.execute(query)
+            return [one for row in rows if (one := _promised(row, release_id, present)) is not None]
 
         return await self._database.read(work, report=True)
 
@@ -210,6 +225,24 @@ def _shown(arm: str, generations: str, present: Mapping[str, int]) -> str | None
         return shown_as(learned_as(arm, unpack_mapping(generations).get(arm, 1)), present)
     except (AttributeError, TypeError, ValueError):
         return None
+
+
+def _rated(row: Any, present: Mapping[str, int]) -> RatedOutcome | None:
+    """Of the baseline as it is shown; None where the row is damaged."""
+    one = rated_of(row)
+    baseline = None if one is None else _shown(one.baseline, row.generations, present)
+    return None if one is None or baseline is None else replace(one, baseline=baseline)
+
+
+def _promised(row: Any, release_id: str | None, present: Mapping[str, int]) -> PromisedOutcome | None:
+    """Of arms as they are shown; None where the row is damaged."""
+    one = promised_of(row, release_id)
+    if one is None or not present:
+        return one
+    arms = tuple(name for arm in one.arms if (name := _shown(arm, row.generations, present)) is not None)
+    if len(arms) != len(one.arms):
+        return None
+    return replace(one, baseline=arms[one.arms.index(one.baseline)], arms=arms)
 
 
 def _guarded(row: Any) -> GuardedOutcome | None:

@@ -1,4 +1,7 @@
-"""OpenAI's chat completions: what is changed in a request, what is read of an answer. Bytes are never rewritten."""
+"""OpenAI's chat completions and embeddings: what is changed in a request, what is read of an answer.
+
+Bytes are never rewritten.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,11 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from banditd.core.errors import InvariantError
 from banditd.core.long_json import compact, encode_pieces
 from banditd.ports.upstreams import StreamEvent, TokenUsage, UpstreamCall
 from banditd.upstreams.alike import Alike
-from banditd.upstreams.dialect import Answer, ErrorEventError, MalformedEventError
+from banditd.upstreams.dialect import Answer, ErrorEventError, MalformedEventError, StreamReader
 from banditd.upstreams.sse import Frame
 
 DONE: Final = b"[DONE]"
@@ -257,3 +261,22 @@ def _error_of(data: bytes) -> object:
     except MalformedEventError:
         return {"message": data.decode("utf-8", "replace")}
     return error.get("error") or error
+
+
+class EmbeddingsDialect(OwnForm):
+    """``POST /embeddings`` of an endpoint that speaks OpenAI's form."""
+
+    path = "/embeddings"
+
+    def reader(self, _call: UpstreamCall) -> StreamReader:
+        """Never asked for."""
+        raise InvariantError("embeddings are not streamed")
+
+    def read(self, body: bytes, _call: UpstreamCall) -> Answer:
+        """A list of vectors. Raises MalformedEventError, ErrorEventError."""
+        answer = parse(body)
+        if answer.get("error"):
+            raise ErrorEventError(answer["error"])
+        if not isinstance(answer.get("data"), list):
+            raise MalformedEventError("no_data")
+        return Answer(body, None, text_or_none(answer.get("model")), None, usage_of(answer.get("usage")), 0)

@@ -11,11 +11,10 @@ from urllib.parse import urlsplit
 
 from banditd.core.errors import InvariantError
 from banditd.ports.upstreams import Surface, UpstreamCall, UpstreamReply, UpstreamStream
-from banditd.upstreams.chat import ChatDialect
+from banditd.upstreams.chat import ChatDialect, EmbeddingsDialect
 from banditd.upstreams.config import UpstreamConfig
 from banditd.upstreams.dialect import Dialect
 from banditd.upstreams.echo import EchoUpstream
-from banditd.upstreams.embeddings import EmbeddingsDialect
 from banditd.upstreams.http import HttpUpstream
 from banditd.upstreams.litellm import LiteLLMUpstream
 from banditd.upstreams.messages import PASSED, VERSION, VERSION_HEADER, CountTokensDialect, MessagesDialect

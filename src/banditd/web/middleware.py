@@ -23,7 +23,7 @@ from banditd.obs.metrics import Metrics
 from banditd.obs.tally import Count, Spread
 from banditd.web.access import AccessLog
 from banditd.web.api import Failed, Route
-from banditd.web.gateway.failures import failure_form
+from banditd.web.gateway.messages_form import failure_form
 from banditd.web.intake import Intake
 from banditd.web.keys import INTAKE, KEY_NAME, SEES_DETAILS
 from banditd.web.origin import Doorman

@@ -102,6 +102,14 @@ def test_statistics_without_data_show_dashes_not_numbers(capsys: pytest.CaptureF
     assert "no decisions yet" in capsys.readouterr().out
 
 
+def test_statistics_say_which_arm_gets_nothing_now_and_why(capsys: pytest.CaptureFixture[str]) -> None:
+    answer = _stats()
+    answer["arms"][0] |= {"away": {"reason": "cooling_down", "until": "2026-01-31T09:30:00Z"}}
+    print_stats(answer)
+    said = "m gets no queries until 2026-01-31T09:30:00Z: its upstream asked to be left alone for a while"
+    assert said in capsys.readouterr().out.splitlines()
+
+
 def test_contexts_show_each_arm_in_its_column(capsys: pytest.CaptureFixture[str]) -> None:
     cluster = {
         "cluster": 4,

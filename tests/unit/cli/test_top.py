@@ -16,12 +16,14 @@ from rich.console import Console
 from banditd.cli.frame import Sample, alarms, arm_state, bar, frame, rate_text
 from banditd.core.errors import UnavailableError
 
+AWAY = {"reason": "breaker_open", "until": "2026-01-31T09:30:00Z"}
+
 
 def arm_row(arm: str, decisions: int, **more: Any) -> dict[str, Any]:
     return {
         "arm": arm, "present": True, "decisions": decisions, "share": decisions / 100, "explored": 3,
         "mean_reward": 0.8, "interval": [0.7, 0.9], "spend_usd": 1.5, "mean_latency_ms": 900.0, "errors": 0,
-        "change": None, "fixed": {"saved_usd": 2.0 if arm == "large" else -1.0}, **more,
+        "change": None, "away": None, "fixed": {"saved_usd": 2.0 if arm == "large" else -1.0}, **more,
     }  # fmt: skip
 
 
@@ -117,6 +119,9 @@ CAUSES = {
     "the budget month of all is used up: reject": lambda _: {"budgets": [account(stopped=True, at_stop="reject")]},
     "of large failed": lambda s: recent(s, arms=[arm_row("large", 60, errors=7)]),
     "0.90 before, 0.40 now": lambda s: recent(s, arms=[arm_row("large", 60, change=CHANGE)]),
+    "large gets no queries until 2026-01-31T09:30:00Z: its breaker is open after errors": lambda s: recent(
+        s, arms=[arm_row("large", 60, away=AWAY)]
+    ),
     "and so have the queries": lambda s: recent(
         s, arms=[arm_row("large", 60, change=CHANGE | {"queries_moved": True})]
     ),
@@ -152,6 +157,7 @@ def test_a_few_errors_of_a_rare_arm_are_no_alarm(sample: Sample) -> None:
 def test_the_state_of_an_arm_is_the_most_urgent_one() -> None:
     row = arm_row("a", 1)
     assert arm_state(settings("a"), row) == "on"
+    assert arm_state(settings("a"), row | {"away": AWAY, "change": {"direction": "worse"}}) == "breaker open"
     assert arm_state(settings("a", onboarding=True), row) == "onboarding"
     assert arm_state(settings("a", onboarding=True), row | {"change": {"direction": "worse"}}) == "changed (worse)"
     assert arm_state(settings("a", enabled=False), row | {"change": {"direction": "worse"}}) == "disabled"

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from banditd.core.errors import InvalidInputError
-from banditd.ope.diagnostics import diagnose
-from banditd.ope.estimators import clipped_ips, importance_weights, ips, snips
+from banditd.ope.estimators import clipped_ips, diagnose, importance_weights, ips, snips
 
 
 def log_of(seed: int, n: int = 4000, k: int = 4):  # type: ignore[no-untyped-def]

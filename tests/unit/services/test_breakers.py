@@ -175,3 +175,14 @@ def test_the_longer_of_two_cool_downs_holds() -> None:
     made.count("a", "overload", now_us=10 * S, retry_after_s=1.0)
     assert made.exclusions(60 * S - 1) == {"a": "cooling_down"}
     assert made.exclusions(60 * S) == {}
+
+
+def test_it_says_until_when_each_arm_is_left_alone() -> None:
+    made = opened()
+    made.count("b", "overload", now_us=S, retry_after_s=60.0)
+    assert made.away(5 * S) == {"a": ("breaker_open", 10 * S), "b": ("cooling_down", 61 * S)}
+    made.drawn("a", 12 * S)
+    assert made.away(13 * S)["a"] == ("breaker_probe", 22 * S)
+    made.count("a", None, now_us=13 * S)
+    assert set(made.away(13 * S)) == {"b"}
+    assert made.away(61 * S) == {}

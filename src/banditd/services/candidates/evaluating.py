@@ -23,11 +23,10 @@ from banditd.services.candidates.applying import Applied
 from banditd.services.candidates.cases import CasePlay
 from banditd.services.candidates.course import begin_courses, earlier_of, promises_otherwise, warming_of
 from banditd.services.candidates.decided_again import Rule
-from banditd.services.candidates.evaluation_answer import evaluation_answer
 from banditd.services.candidates.knowledge import Knowledge
 from banditd.services.candidates.replayable import not_to_be_replayed
 from banditd.services.candidates.service import CandidateService
-from banditd.services.candidates.verdict import Evidence, finding_of
+from banditd.services.candidates.verdict import Evidence, evaluation_answer, finding_of
 from banditd.services.candidates.walk import LogWalk, Window
 from banditd.services.policy import PolicyRuntime, runtime_of
 

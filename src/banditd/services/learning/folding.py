@@ -15,14 +15,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from banditd.bandit.state import PolicyState
-from banditd.core.anchor import AnchorOutcome
+from banditd.core.anchor import AnchorOutcome, anchored_outcome
 from banditd.core.generations import learned_as
 from banditd.core.release import REWARD, UnitOutcome
 from banditd.core.rewards import Contribution, RewardEvent
 from banditd.core.shadow import Shadowed
 from banditd.ope.fixed import fixed_arm_terms
 from banditd.ports import EstimateDelta, FoldItem, StatDelta
-from banditd.services.anchoring.outcomes import anchored_outcome
 from banditd.services.policy import PolicyRuntime
 
 # Noise variance at which a reward weighs half: that of a fair coin, the noisiest a reward in [0, 1] can be.

@@ -32,9 +32,8 @@ from banditd.ports import (
 )
 from banditd.services.learning.changes import tell_changes
 from banditd.services.learning.folding import Folded, NoShadows, Shadows, is_first
-from banditd.services.learning.foreign import ForeignRewards
 from banditd.services.learning.lease import LearnerLease
-from banditd.services.learning.progress import Progress
+from banditd.services.learning.progress import ForeignRewards, Progress
 from banditd.services.policy import PolicyRuntime
 
 logger = logging.getLogger(__name__)

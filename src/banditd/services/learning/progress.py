@@ -1,4 +1,4 @@
-"""Whether anybody learns: rewards that wait must not wait for ever, whoever the learner is.
+"""Rewards that wait: whether anybody learns, and which of them this learner cannot fold.
 
 Every replica looks for itself, as often as it polls. Where a policy has rewards in the queue and its version has not
 moved for three leases, the learner that should be there is not, or fails at every try.
@@ -6,12 +6,14 @@ moved for three leases, the learner that should be there is not, or fails at eve
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from banditd.ports import LearningStore
+from banditd.ports import FoldItem, LearningStore
 
+logger = logging.getLogger(__name__)
 LEASES: Final = 3
 
 
@@ -53,3 +55,21 @@ class Progress:
         waiting = await self.look()
         now_s = self._monotonic_s()
         return sorted(policy for policy in waiting if now_s - self._well_s[policy] > self._longest_s)
+
+
+class ForeignRewards:
+    """Rewards of another feature schema, or of damaged decisions. Remembers which schemas it has named."""
+
+    def __init__(self) -> None:
+        self._named: set[tuple[str, str]] = set()
+
+    def tell(self, item: FoldItem) -> None:
+        """Say once that rewards wait for a learner of another feature schema; of a damaged decision each time."""
+        if item.damage:
+            logger.error("decision.damaged", extra={"decision_id": item.decision_id, "reason": item.damage})
+        elif (item.policy, item.schema_hash) not in self._named:
+            self._named.add((item.policy, item.schema_hash))
+            logger.warning(
+                "reward.schema_differs",
+                extra={"policy": item.policy, "decision_id": item.decision_id, "schema": item.schema_hash},
+            )

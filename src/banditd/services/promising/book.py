@@ -76,6 +76,13 @@ class PromiseBook:
 
     # -------------------------------------------------------------- a query
 
+    def rest(self, view: RouteView) -> str | None:
+        """Who answers what the policy does not decide; None while it decides everything."""
+        if self.switches.mode == "route" and self.switches.rollout >= 1.0:
+            return None
+        baseline = self.baseline(view)
+        return None if baseline is None else view.arms[baseline].arm
+
     def asking(self, cases: list[Case], view: RouteView) -> list[Case]:
         """The cases with what the promise and the rollout ask of them."""
         baseline = None if self.idle else self.baseline(view)
@@ -215,7 +222,8 @@ class PromiseBook:
         columns = np.array([before.index.get(name, -1) for name in names], dtype=np.intp)
         factor = _price_factor(before, view, columns)
         for standing, keeper in list(self.keepers.items()):
-            if standing[1] not in view.index:
+            name = standing[1]
+            if name not in view.index or view.generations.get(name, 1) != before.generations.get(name, 1):
                 del self.keepers[standing]
                 continue
             if names != names_before:

@@ -51,7 +51,7 @@ class Switching:
             check_switches(runtime, switches)
         except BanditdError as error:
             logger.warning("policy.switches_unusable", extra={"policy": runtime.name, "error": error.message})
-            switches = runtime.config.switches
+            switches = _without_promise(runtime.config.switches, stored.changes)
         if switches != runtime.switches:
             runtime.switches = switches
             logger.info("policy.switched", extra={"policy": runtime.name, "switches": differences(runtime)})
@@ -71,7 +71,8 @@ class Switching:
         def work(stored: Mapping[str, object]) -> Mapping[str, object]:
             now = _or_configured(configured, stored)
             wanted = _changed(now, changes)
-            check_switches(runtime, wanted)
+            if PROMISE in changes:
+                check_switches(runtime, wanted)
             return _beside(configured, wanted)
 
         self.adopt(policy, await self._store.change(policy, work, self._clock.now_us()))
@@ -133,7 +134,12 @@ def _or_configured(configured: PolicySwitches, stored: Mapping[str, object]) -> 
     try:
         return switched(configured, stored)
     except BanditdError:
-        return configured
+        return _without_promise(configured, stored)
+
+
+def _without_promise(configured: PolicySwitches, stored: Mapping[str, object]) -> PolicySwitches:
+    """What is stored but for its promise: rollout and mode are the way out, and hold whatever becomes of that."""
+    return switched(configured, {name: value for name, value in stored.items() if name != PROMISE})
 
 
 def _changed(now: PolicySwitches, changes: Mapping[str, object]) -> PolicySwitches:

@@ -6,6 +6,7 @@ from typing import Final
 
 from banditd.core.errors import InvalidInputError
 from banditd.core.types import DAY_US, MICROSECONDS_PER_SECOND
+from banditd.services.reports.rows import iso_time
 
 MAX_STEPS: Final = 2000
 MAX_PERIODS: Final = 100
@@ -43,3 +44,11 @@ def steps_of(
     if end_us - since_us > MAX_PERIODS * step_us:
         raise InvalidInputError(f"at most {MAX_PERIODS} steps; take a longer step_s", field="step_s")
     return [(begun_us, min(begun_us + step_us, end_us)) for begun_us in range(since_us, end_us, step_us)]
+
+
+def period_row(since_us: int | None, until_us: int | None) -> dict[str, object]:
+    """Of a report: from when to when, null for no limit."""
+    return {
+        "since": None if since_us is None else iso_time(since_us),
+        "until": None if until_us is None else iso_time(until_us),
+    }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from banditd.bandit.changes.arm_changes import ChangeEvent
@@ -24,7 +24,7 @@ from banditd.services.policy import PolicyRuntime
 from banditd.services.promising.reports import PromiseReports
 from banditd.services.reports.discrepancy import cell_deviation
 from banditd.services.reports.headlines import read_headlines, read_pace
-from banditd.services.reports.period import period_of, steps_of
+from banditd.services.reports.period import period_of, period_row, steps_of
 from banditd.services.reports.rows import (
     ARM_SUMS,
     STEP_SUMS,
@@ -51,7 +51,10 @@ STATS_SUMS: Final = (*ARM_SUMS, "degraded", "entropy_sum", *FIXED_ARM_SUMS)
 
 
 class ReportService:
-    """Every read-only answer of the API. runtimes : of the policies that are served."""
+    """Every read-only answer of the API. runtimes : of the policies that are served.
+
+    away : which of a policy's arms this process leaves alone at a moment, as ``Breakers.away``.
+    """
 
     def __init__(
         self,
@@ -63,6 +66,7 @@ class ReportService:
         arms: ArmStore,
         clock: Clock,
         promises: PromiseReports,
+        away: Callable[[str, int], Mapping[str, tuple[str, int]]],
     ) -> None:
         self._runtimes = runtimes
         self._reader = reader
@@ -71,6 +75,7 @@ class ReportService:
         self._arms = arms
         self._clock = clock
         self._promises = promises
+        self._away = away
         self.cluster_words = dict(enumerate(next(iter(runtimes.values())).builder.cluster_words)) if runtimes else {}
 
     def reading(self, reader: ReportReader) -> ReportService:
@@ -110,7 +115,7 @@ class ReportService:
             "spend_usd": total.get("spend_usd", 0.0),
             "predicted_spend_usd": total.get("predicted_spend_usd", 0.0),
             "usage_reports": int(total.get("usage_reports", 0)),
-            "arms": arm_rows(rows, arms, total, changed),
+            "arms": arm_rows(rows, arms, total, changed, self._away(policy, self._clock.now_us())),
             "savings": savings(rows, present, total, pace, self.reference_of(policy)),
             "changes": [public_change(event) for event in reversed(events)],
             "promise": self._promises.promise(policy) if policy in self._runtimes else None,
@@ -129,10 +134,10 @@ class ReportService:
         now_us, reference = self._clock.now_us(), self.reference_of(policy)
         periods = [(since_us, until_us), *steps_of(since_us, until_us, step_s, now_us)]
         whole, *parts = await read_headlines(self._reader, policy, reference, now_us, periods)
-        steps = [_period(*period) | found for period, found in zip(periods[1:], parts, strict=True)]
+        steps = [period_row(*period) | found for period, found in zip(periods[1:], parts, strict=True)]
         return {
             "policy": policy,
-            **_period(since_us, until_us),
+            **period_row(since_us, until_us),
             **whole,
             "steps": None if step_s is None else steps,
             "groups": [],
@@ -142,7 +147,8 @@ class ReportService:
         """Per arm its row of ``stats`` over its life."""
         arms = await self._arms.arms(policy)
         rows = await self._reader.arm_totals(policy, None)
-        return {str(row["arm"]): row for row in arm_rows(rows, arms, add_up(rows), self._changes(policy)[0])}
+        changed, away = self._changes(policy)[0], self._away(policy, self._clock.now_us())
+        return {str(row["arm"]): row for row in arm_rows(rows, arms, add_up(rows), changed, away)}
 
     async def exploration(self, policy: str, window_s: int) -> tuple[float | None, float | None]:
         """(share of decisions not greedy, mean entropy of the probability vectors in nats), for gauges."""
@@ -341,10 +347,3 @@ class ReportService:
             for cluster in range(mean.shape[0])
             for index, arm in enumerate(snapshot.arms)
         }
-
-
-def _period(since_us: int | None, until_us: int | None) -> dict[str, object]:
-    return {
-        "since": None if since_us is None else iso_time(since_us),
-        "until": None if until_us is None else iso_time(until_us),
-    }

@@ -132,8 +132,9 @@ def arm_rows(
     arms: Sequence[Arm],
     total: Mapping[str, float],
     changed: Mapping[str, ChangeEvent] = MappingProxyType({}),
+    away: Mapping[str, tuple[str, int]] = MappingProxyType({}),
 ) -> list[dict[str, object]]:
-    """A row per arm: the present ones in their order, then those that are gone."""
+    """A row per arm: the present ones in their order, then those that are gone. away : as ``Breakers.away``."""
     by_arm = {str(row["arm"]): row for row in rows}
     present = [arm.arm for arm in arms]
     known = {arm.arm: arm for arm in arms}
@@ -143,6 +144,7 @@ def arm_rows(
             **_arm_row(arm, by_arm.get(arm, {}), total, here=arm in present),
             "energy_kwh": _energy_kwh(known.get(arm), by_arm.get(arm, {})),
             "change": public_change(changed[arm]) if arm in changed else None,
+            "away": {"reason": away[arm][0], "until": iso_time(away[arm][1])} if arm in away else None,
         }
         for arm in (*present, *gone)
     ]
@@ -260,7 +262,7 @@ def posterior_cells(
 def clear_winner(rows: Sequence[Row]) -> str | None:
     """The arm of the highest mean reward, when its interval is clear of all others'; else None."""
     known = [(str(row["arm"]), reward_of(row)) for row in rows]
-    rewarded = [(arm, reward) for arm, reward in known if reward.mean is not None and reward.interval is not None]
+    rewarded = [(arm, reward) for arm, reward in known if reward.mean is not None]
     if len(rewarded) < 2:
         return None
     arm, best = max(rewarded, key=lambda item: item[1].mean or 0.0)

@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 Row: TypeAlias = Mapping[str, float | str]
 
 _Z: Final = 1.959963984540054  # the 97.5 % point of the normal distribution
+FEWEST_REWARDS: Final = 3  # below, an interval would say what was assumed of rewards, not what was seen
 _T_FROM: Final = 30  # rewards from which the observed variance is trusted
 _SETTLED_SHIFT: Final = 0.05
 CONVERGENCE_SUMS: Final = ("decisions", "entropy_sum")
@@ -23,7 +24,7 @@ _ARM_REWARDS: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class MeanReward:
-    """Mean reward in [0, 1] of ``rewards`` rewarded decisions, with its 95 % interval, or None twice."""
+    """Mean reward in [0, 1] of ``rewards`` rewarded decisions, with its 95 % interval; None where nothing says it."""
 
     rewards: int
     mean: float | None
@@ -41,7 +42,7 @@ class MeanReward:
 
 
 def mean_reward(*, rewards: int, weight: float, weighted_reward: float, weighted_square: float) -> MeanReward:
-    """Weighted mean of rewards in [0, 1] and its 95 % interval.
+    """Weighted mean of rewards in [0, 1] and its 95 % interval, from ``FEWEST_REWARDS`` on.
 
     From 30 rewards on, Student's t with the observed variance. Below, or when all rewards are the same,
     Wilson's score interval as if every reward were 0 or 1: no variable in [0, 1] varies more than that, so it
@@ -61,11 +62,13 @@ def mean_reward(*, rewards: int, weight: float, weighted_reward: float, weighted
     Returns
     -------
     MeanReward
-        Without mean and interval when there is no reward.
+        Without mean when there is no reward, without interval below ``FEWEST_REWARDS``.
     """
     if rewards <= 0 or weight <= 0.0:
         return MeanReward(0, None, None, None)
     mean = min(1.0, max(0.0, weighted_reward / weight))
+    if rewards < FEWEST_REWARDS:
+        return MeanReward(rewards, mean, None, None)
     variance = max(0.0, weighted_square / weight - mean * mean)
     if rewards >= _T_FROM and variance > 1e-12:
         half = t_point(rewards - 1) * math.sqrt(variance / (rewards - 1))

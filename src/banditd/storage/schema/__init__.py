@@ -5,7 +5,6 @@ blobs and mappings JSON text, so that both databases store and compare the same 
 replicas raise carry a ``writer``: each replica raises its own rows, readers add them up.
 """
 
-from banditd.storage.schema.anchors import anchor_event, anchor_segment, policy_anchor
 from banditd.storage.schema.arms import (
     arm,
     arm_price,
@@ -21,14 +20,21 @@ from banditd.storage.schema.arms import (
 )
 from banditd.storage.schema.candidates import candidate, candidate_shadow, evaluation, shadow_decision, shadow_sum
 from banditd.storage.schema.columns import metadata
-from banditd.storage.schema.comparing import comparison, comparison_task
-from banditd.storage.schema.golden import golden_case, golden_watch
 from banditd.storage.schema.judging import (
     JUDGE_SUMS,
+    PROBE_SUMS,
+    comparison,
+    comparison_task,
+    golden_case,
+    golden_watch,
     judge_account,
     judge_refusal,
     judge_task,
     judgement,
+    probe,
+    probe_account,
+    probe_answer,
+    probe_judgement,
 )
 from banditd.storage.schema.learning import (
     CLUSTER_FLOAT_SUMS,
@@ -65,8 +71,10 @@ from banditd.storage.schema.log import (
     usage_report,
     usage_revision,
 )
-from banditd.storage.schema.probing import PROBE_SUMS, probe, probe_account, probe_answer, probe_judgement
 from banditd.storage.schema.releases import (
+    anchor_event,
+    anchor_segment,
+    policy_anchor,
     policy_promotion,
     policy_release,
     release_event,

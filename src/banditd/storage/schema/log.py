@@ -1,10 +1,22 @@
-"""The log: decisions, activations, rewards, usage, sessions, and what of it is in an archive."""
+"""The log: decisions, requests, activations, rewards, usage, sessions, and what of it is in an archive."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, Table, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 
 from banditd.storage.schema.columns import (
     decision_key,
@@ -192,4 +204,23 @@ archived_part: Final = Table(
     Column("bytes", BigInteger, nullable=False),
     text_column("revision"),
     time_column("archived_at_us"),
+)
+
+# A view: one row per decision with everything that belongs to its request, joined (migrations 0030 and 0037). It is
+# an interface for readers outside, too: its columns stay, and further ones come behind.
+request_log: Final = Table(
+    "request_log",
+    MetaData(),  # no table of ours: neither made, copied nor emptied with them
+    *[
+        Column(name, Text)
+        for name in ("decision_id", "policy", "request_id", "trace_id", "session_id", "key_name", "arm", "served_arm")
+    ],
+    Column("created_at_us", BigInteger),
+    *[Column(name, Text) for name in ("reason", "release_side", "error", "finish_reason")],
+    *[Column(name, BigInteger) for name in ("input_tokens", "output_tokens", "output_chars")],
+    *[Column(name, Double) for name in ("propensity", "cost_usd", "latency_ms")],
+    *[Column(name, Boolean) for name in ("estimated", "refusal", "regenerated", "escalated")],
+    *[Column(name, Text) for name in ("regenerated_from", "escalated_from", "escalated_to")],
+    *[Column(name, Double) for name in ("reward", "reward_weight", "judged_score")],
+    *[Column(name, Text) for name in ("task_id", "parent_decision_id")],
 )

@@ -1,10 +1,10 @@
-"""Releases: how each stands, its history, which units were counted, and what was promoted."""
+"""Releases and anchors: how each stands, its history, which units were counted, and what was promoted."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Boolean, Column, Double, Index, Integer, Table, UniqueConstraint, text
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, Table, UniqueConstraint, text
 
 from banditd.storage.schema.columns import metadata, text_column, text_columns, time_column
 
@@ -70,4 +70,38 @@ policy_promotion: Final = Table(
     text_column("policy", primary_key=True),
     text_column("promoted"),
     time_column("updated_at_us"),
+)
+
+
+policy_anchor: Final = Table(
+    "policy_anchor",
+    metadata,
+    text_column("policy", primary_key=True),
+    *text_columns("anchor_id", "schema_hash"),
+    Column("version", BigInteger, nullable=False),
+    *text_columns("hyperparameters", "learner", "frozen"),
+    Column("segments", Integer, nullable=False),
+    *text_columns("promotion", "reason", "key_name", nullable=True),
+    time_column("taken_at_us"),
+    text_column("test"),
+    Column("alarm_day", BigInteger, nullable=True),
+)
+
+# Never written again: what the segments of the learner were when the anchor was taken.
+anchor_segment: Final = Table(
+    "anchor_segment",
+    metadata,
+    *text_columns("anchor_id", "arm", primary_key=True),
+    Column("epoch", BigInteger, primary_key=True, autoincrement=False),
+    Column("sums", LargeBinary, nullable=False),
+)
+
+anchor_event: Final = Table(
+    "anchor_event",
+    metadata,
+    text_column("policy", primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    *text_columns("event", "anchor_id"),
+    *text_columns("reason", "key_name", nullable=True),
+    time_column("at_us"),
 )

@@ -1,14 +1,14 @@
-"""Errors as clients of Anthropic's messages read them."""
+"""Errors as clients of Anthropic's messages read them, and which paths tell errors in whose form."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from aiohttp import web
 
 from banditd.obs import logs
-from banditd.web.gateway.forms import KEEP_ALIVE, Failure, Form, failure_of
+from banditd.web.gateway.forms import KEEP_ALIVE, Failure, Form, chat_failure, failure_of
 from banditd.web.json import encode, json_answer
 
 _TYPES: Final[Mapping[int, str]] = {
@@ -18,6 +18,9 @@ _TYPES: Final[Mapping[int, str]] = {
 }  # fmt: skip
 _LAST: Final = b"event: message_stop"
 _TOO_LONG: Final = "prompt is too long"
+_ANTHROPIC: Final = "/v1/messages"
+_OPENAI: Final = ("/v1/chat/", "/v1/completions", "/v1/responses", "/v1/embeddings")
+_EITHER: Final = "/v1/models"
 
 
 class MessagesForm:
@@ -61,3 +64,11 @@ MESSAGES_FORM: Final[Form] = MessagesForm()
 def messages_failure(error: BaseException, _request_id: str) -> web.Response:
     """What the middleware answers on the surfaces of Anthropic's form."""
     return MESSAGES_FORM.error_answer(failure_of(error))
+
+
+def failure_form(request: web.Request) -> Callable[[BaseException, str], web.Response] | None:
+    """What makes an answer of an error and the request's id; None where the path is none of the gateway's."""
+    path = request.path
+    if path.startswith(_ANTHROPIC) or (path.startswith(_EITHER) and "anthropic-version" in request.headers):
+        return messages_failure
+    return chat_failure if path.startswith((*_OPENAI, _EITHER)) else None

@@ -23,7 +23,7 @@ from banditd.obs import logs
 from banditd.obs.metrics import Metrics
 from banditd.ports.upstreams import StreamEvent
 from banditd.services.gateway.exchange import Exchange
-from banditd.web.gateway.details import details_of
+from banditd.web.answers import decision_answer
 from banditd.web.gateway.forms import Failure, Form, failure_of
 from banditd.web.gateway.watch import ClientWatch, Watched
 from banditd.web.json import JSON_TYPE, encode
@@ -255,3 +255,15 @@ def _outcome(error: Exception) -> str:
     if named is not None:
         return str(named)
     return "refused" if isinstance(error, BanditdError) else "failed"
+
+
+def details_of(exchange: Exchange) -> dict[str, object]:
+    """The object ``banditd`` of an answer."""
+    details: dict[str, object] = {}
+    if exchange.decision is not None:
+        details |= decision_answer(exchange.decision, dry_run=False, explain=True)
+    served = exchange.served
+    details["recipe"] = None if served is None or served.recipe is None else served.recipe.plain()
+    details["served_arm"] = None if served is None else served.arm
+    details["attempts"] = [attempt._asdict() for attempt in exchange.attempts_now]
+    return details

@@ -22,8 +22,7 @@ from banditd.web.gateway.names import anthropic_page, listed, resolve
 from banditd.web.gateway.options import read_options
 from banditd.web.gateway.parsed_request import ParsedRequest, parsed, read_chat
 from banditd.web.gateway.relay import Relay
-from banditd.web.gateway.sessions import in_conversation
-from banditd.web.gateway.tasks import with_named_task
+from banditd.web.gateway.sessions import in_conversation, with_named_task
 from banditd.web.handlers.feedback import link_of
 from banditd.web.handlers.routing import stated_tags, with_step
 from banditd.web.json import json_answer

@@ -166,6 +166,6 @@ class RewardSummary(OpenAnswerModel):
     mean_reward: float | None
     """In [0, 1]; null without a reward."""
     interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None
-    """95 % confidence interval of the mean."""
+    """95 % confidence interval of the mean; null below 3 rewards."""
     interval_method: str | None
     """``student_t``, or ``wilson`` (below 30 rewards, or when all are alike)."""

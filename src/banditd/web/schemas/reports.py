@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, StringConstraints
 
+from banditd.web.schemas.arm_states import Away, Change
 from banditd.web.schemas.base import (
     MAX_PAGE,
     AnswerModel,
@@ -159,25 +160,6 @@ class FixedArmComparison(AnswerModel):
     reason: str | None
 
 
-class Change(AnswerModel):
-    """An arm's rewards have changed, or are back at their old level."""
-
-    arm: str
-    kind: str
-    """``changed`` or ``recovered``."""
-    direction: str
-    """Of the change: ``down`` or ``up``."""
-    at: Time | None
-    old_level: float
-    """Mean reward before, as predicted for the same queries; of an arm's ``change``, before its first alarm."""
-    new_level: float
-    """Mean reward after."""
-    rewards: int
-    """How many rewards showed it."""
-    queries_moved: bool
-    """The queries had changed too: the arm may only have been asked something else."""
-
-
 class ArmStats(RewardSummary):
     """One arm's row of ``/v1/stats``."""
 
@@ -200,6 +182,8 @@ class ArmStats(RewardSummary):
     fixed: FixedArmComparison
     change: Change | None
     """The change that was found and still holds; null for an arm that is as ever."""
+    away: Away | None
+    """Why this replica sends it nothing now; null where it may."""
 
 
 class Entropy(AnswerModel):

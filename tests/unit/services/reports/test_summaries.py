@@ -52,8 +52,16 @@ def test_with_few_rewards_of_0_and_1_the_interval_is_wilsons() -> None:
     assert found.interval == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
+@pytest.mark.parametrize("rewards", [[0.9], [1.0], [0.9, 0.8]])
+def test_one_or_two_rewards_have_a_mean_and_no_interval(rewards: list[float]) -> None:
+    found = summary_of(rewards)
+    assert (found.rewards, found.interval, found.method) == (len(rewards), None, None)
+    assert found.mean == pytest.approx(sum(rewards) / len(rewards))
+    assert summary_of([*rewards, 0.7, 0.7]).interval is not None
+
+
 def test_rewards_that_are_all_alike_still_leave_doubt() -> None:
-    for n in (1, 5, 50):
+    for n in (3, 5, 50):
         low, high = summary_of([1.0] * n).interval
         assert low < 1.0 - 1.0 / (n + 10)
         assert high == pytest.approx(1.0)
@@ -70,7 +78,7 @@ def test_the_interval_covers_the_truth_as_often_as_it_says(n: int, a: float, b: 
     assert covered >= 925
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=60))
+@given(st.lists(st.floats(0, 1), min_size=3, max_size=60))
 def test_the_interval_lies_in_the_unit_interval_around_the_mean(rewards: list[float]) -> None:
     found = summary_of(rewards)
     low, high = found.interval

@@ -14,12 +14,13 @@ export function Groups({ policy, length }) {
   const [every, setEvery] = useState(false);
   const names = (tags.data?.tags || []).map((one) => one.tag);
   const tag = names.includes(wanted) ? wanted : names[0];
-  const poll = usePoll(tag ? () => `v1/savings?${query({ policy, by: `tag:${tag}`, since: length && isoAgo(length), limit: every ? null : SHOWN })}` : null, { every: 10_000, key: `groups/${policy}/${tag}/${length}/${every}` });
+  const poll = usePoll(tag ? () => `v1/savings?${query({ policy, by: `tag:${tag}`, since: length && isoAgo(length), limit: every ? null : SHOWN + 1 })}` : null, { every: 10_000, key: `groups/${policy}/${tag}/${length}/${every}` });
   if (!tag) return null;
   const side = names.length > 1 && html`<label class="pick">by <select value=${tag} onChange=${(e) => setWanted(e.target.value)}>${names.map((one) => html`<option key=${one} value=${one}>${one}</option>`)}</select></label>`;
-  const groups = poll.data?.groups || [];
+  const found = poll.data?.groups || [];
   const keep = poll.data ? poll.data.keep : null;
-  const more = !every && groups.length === SHOWN;
+  const more = !every && found.length > SHOWN;
+  const groups = more ? found.slice(0, SHOWN) : found;
   return html`<${Card} title=${`Saved and lost by ${tag}`} side=${side} note=${`The same figures for ${more ? `the ${SHOWN} busiest values` : "every value"} of your tag.`}>
     ${!poll.data ? html`<${Waiting} poll=${poll} what="values" />` : !groups.length ? html`<p class="muted">No value has figures of its own in this window.</p>` : html`<div class="scroll" tabindex="0" role="region" aria-label=${`Saved and lost by ${tag}`}><table>
       <thead><tr><th scope="col">${tag}</th><th scope="col" class="right">Decisions</th><th scope="col" class="right">Saved</th><th scope="col" class="right">Of its cost</th><th scope="col">Lost</th>${keep !== null && html`<th scope="col">Promise</th>`}</tr></thead>

@@ -4,9 +4,10 @@ import { call, refreshAll, usePoll } from "../api.js";
 import { Spark, StackedBars } from "../charts.js";
 import { Confirm, Questions } from "../ask.js";
 import { hueOf, inOrder, isBaseline } from "../colours.js";
-import { ago, count, day, ms, percent, query, reward, usd } from "../format.js";
+import { ago, count, day, moment, ms, percent, query, reward, usd } from "../format.js";
 import { WINDOWS, firstWindow, useSeries } from "../series.js";
 import { Arm, Card, Choice, Interval, Legend, Outcome, ShareBar, Waiting, plural, scaleOf } from "../ui.js";
+import { REASONS } from "../words.js";
 import { AddModel } from "./add.js";
 
 export function Models({ policy, arms }) {
@@ -101,6 +102,7 @@ function Badges({ one }) {
   const o = one.onboarding;
   const change = one.statistics.change;
   const found = [
+    one.statistics.away && html`<span class="badge bad">away until ${moment(one.statistics.away.until)}: ${REASONS[one.statistics.away.reason]}</span>`,
     change && html`<span class="badge bad">rewards ${change.direction}: ${reward(change.old_level)} to ${reward(change.new_level)}, ${change.at ? ago(change.at) : "just now"}</span>`,
     o.active && html`<span class="badge">onboarding: ${count(o.decisions)} of ${plural(o.decisions_quota, "decision")}, ${usd(o.cost_usd)}</span>`,
     !o.active && o.state && html`<span class="badge ${o.state === "graduated" ? "good" : ""}">${o.state.replace("_", " ")}</span>`,

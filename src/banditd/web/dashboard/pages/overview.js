@@ -12,7 +12,7 @@ import { PromiseCurve } from "./promise.js";
 import { ReleaseCard } from "./release.js";
 import { WINDOWS, firstWindow, overall, useSeries } from "../series.js";
 import { Arm, Card, Choice, Command, Interval, Legend, ShareBar, Tile, Waiting, plural, scaleOf } from "../ui.js";
-import { Kind, steering } from "../words.js";
+import { Kind, REASONS, steering } from "../words.js";
 
 export function Overview({ policy, arms, promise, go }) {
   const [window, setWindow] = useState(firstWindow(arms));
@@ -52,7 +52,7 @@ function Tiles({ s, newest }) {
   return html`<div class="tiles">
     <${Tile} label="Decisions" value=${compact(s.decisions)} sub=${newest ? `newest ${ago(newest)}` : "none yet"}
       title=${`${count(s.decisions)} decisions in this window`} />
-    <${Tile} label="Mean reward" value=${reward(s.mean_reward)} sub=${s.interval ? html`95 %: ${interval(s.interval)}` : "no reward yet"}
+    <${Tile} label="Mean reward" value=${reward(s.mean_reward)} sub=${s.interval ? html`95 %: ${interval(s.interval)}` : s.rewards ? `of ${plural(s.rewards, "reward")}` : "no reward yet"}
       title=${`Of ${count(s.rewards)} rewarded decisions; interval by ${s.interval_method || "–"}`} />
     <${Tile} label="Tried to learn" value=${percent(s.exploration_rate)} sub="of decisions were not the best guess"
       title="Share of decisions whose model was not the one that promised the most" />
@@ -100,7 +100,7 @@ function Against({ s, window }) {
           <td class="num right">${reward(s.mean_reward)}</td><td class="num right">${count(s.rewards)}</td>
           <td class="num right">${usd(s.spend_usd)}</td><td class="num right">${usd(s.savings?.basis === "settled" ? s.spend_usd : s.predicted_spend_usd)}</td><td></td></tr>
         ${rows.map(
-          (one) => html`<tr key=${one.arm}><th scope="row"><${Arm} name=${one.arm} mark />${!one.present && html` <span class="badge">deleted</span>`}${one.change && html` <span class="badge bad">changed</span>`}</th>
+          (one) => html`<tr key=${one.arm}><th scope="row"><${Arm} name=${one.arm} mark />${!one.present && html` <span class="badge">deleted</span>`}${one.away && html` <span class="badge bad" title=${`Until ${moment(one.away.until)} at the latest: ${REASONS[one.away.reason]}`}>away</span>`}${one.change && html` <span class="badge bad">changed</span>`}</th>
             <td><${ShareBar} share=${one.share} hue=${hueOf(one.arm)} /></td>
             <td class="graph"><${Interval} mean=${one.mean_reward} pair=${one.interval} low=${low} high=${high} hue=${hueOf(one.arm)} mark=${s.mean_reward} /></td>
             <td class="num right">${reward(one.mean_reward)}</td><td class="num right">${count(one.rewards)}</td>
