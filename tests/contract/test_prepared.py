@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, TextClause, create_engine, select, text
 
 from banditd.storage import Storage, dialect
 from banditd.storage.prepared import Prepared
@@ -48,3 +50,33 @@ async def test_the_server_keeps_one_plan_for_numbers_of_any_kind(storage: Storag
         return list(connection.execute(plans).scalars())
 
     assert len(await storage.database.write(work)) == 1
+
+
+async def test_a_statement_prepared_before_another_replica_migrated_is_prepared_again(storage: Storage) -> None:
+    """PostgreSQL refuses a plan whose columns have other types now: error 0A000."""
+    if dialect.is_sqlite(storage.database.url):
+        pytest.skip("SQLite prepares anew by itself")
+    chosen = text("SELECT * FROM migrated")
+    returned = text("UPDATE migrated SET n = n + 1 RETURNING *")
+
+    def many(connection: Connection, statement: TextClause) -> int:
+        for _ in range(8):  # the driver prepares what it has seen five times
+            [found] = connection.execute(statement).scalars()
+        return int(found)
+
+    def migrate(column: str) -> None:
+        engine = create_engine(storage.database.engine.url)
+        with engine.begin() as connection:
+            connection.execute(text(column))
+        engine.dispose()
+
+    await asyncio.to_thread(migrate, "CREATE TABLE migrated AS SELECT 1::integer AS n")
+    try:
+        for kind in ("bigint", "numeric"):
+            before = await storage.database.write(lambda connection: many(connection, returned))
+            assert await storage.database.read(lambda connection: many(connection, chosen)) == before
+            await asyncio.to_thread(migrate, f"ALTER TABLE migrated ALTER n TYPE {kind}")
+            assert await storage.database.read(lambda connection: many(connection, chosen)) == before
+            assert await storage.database.write(lambda connection: many(connection, returned)) == before + 8
+    finally:
+        await asyncio.to_thread(migrate, "DROP TABLE migrated")

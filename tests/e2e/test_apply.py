@@ -187,3 +187,19 @@ def test_switches_that_were_patched_are_warned_of_shown_and_applied(start: Start
     (line,) = [one for one in again.log.read_text().splitlines() if "policy.switches_differ" in one]
     assert json.loads(line)["switches"]["rollout"] == {"configured": 1.0, "stored": 0.25}
     assert as_json("apply", str(file), "--yes", url=again.url)["remaining"] == 0
+
+
+def test_a_baseline_is_deleted_after_the_switches_name_another(start: Start, file: Path) -> None:
+    config = copy.deepcopy(CONFIG)
+    config["policies"]["default"] |= {"promise": {"baseline": "vendor/large"}, "rollout": 0.5}
+    file.write_text(yaml.safe_dump(config))
+    daemon = start(config=file)
+    refused = run("arms", "delete", "vendor/large", url=daemon.url, code=1)
+    assert "vendor/large is the baseline" in refused
+    assert "First name another" in refused
+    config["policies"]["default"]["promise"]["baseline"] = "small"
+    del arms_of(config)[1]
+    file.write_text(yaml.safe_dump(config))
+    said = as_json("apply", str(file), "--yes", "--delete", url=daemon.url)
+    assert (said["error"], said["remaining"]) == (None, 0)
+    assert [one["arm"] for one in as_json("arms", url=daemon.url)["arms"]] == ["small"]

@@ -53,6 +53,19 @@ def test_arms_are_added_changed_listed_and_deleted(daemon: Running) -> None:
     assert (wrong.count("banditd:"), wrong.count("usd_per_mtok_out"), len(wrong.strip().splitlines())) == (1, 1, 1)
 
 
+def test_an_account_is_corrected_once_per_id(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "budget.yaml"
+    arms = "[{arm: small, price: {usd_per_request: 0.1}}]"
+    file.write_text(f"policies: {{default: {{budgets: [{{name: day, usd: 9, per: day}}], arms: {arms}}}}}")
+    url = start(config=file).url
+    for expected in (1.5, 3.0):  # each is one of its own
+        corrected = as_json("correct-budget", "day", "1.5", "--reason", "beside the router", url=url)
+        assert (corrected["charged_usd"], corrected["duplicate"]) == (expected, False)
+    for duplicate in (False, True):
+        corrected = as_json("correct-budget", "day", "1", "--reason", "x", "--id", "2026-11-29/räd", url=url)
+        assert (corrected["charged_usd"], corrected["duplicate"]) == (4.0, duplicate)
+
+
 def test_simulated_traffic_is_learned_from_and_the_log_agrees_with_the_state(daemon: Running, tmp_path: Path) -> None:
     result = as_json("simulate", "--requests", "600", "--seed", "5", "--report", url=daemon.url)
     told = result["feedback"]

@@ -6,7 +6,8 @@ import pytest
 from tests.walks.conftest import OpenDaemon
 from tests.walks.test_promise_walk import PROMISE, ask, live, reward, standing
 
-from banditd.core.errors import InvalidInputError
+from banditd.core.errors import ConflictError, InvalidInputError
+from banditd.core.request_keys import RequestKey
 from banditd.core.types import Price
 
 
@@ -65,13 +66,36 @@ async def test_a_way_out_that_leads_nowhere_says_so(open_daemon: OpenDaemon) -> 
         await daemon.services.arms.patch("default", "large", {"enabled": False})
         assert (await ask(daemon)).arm != "large"
         assert unheeded in standing(daemon)["words"]
+        with pytest.raises(ConflictError, match="large is the baseline, and rollout 0 leaves the rest to it"):
+            await daemon.services.arms.delete("default", "large")
+        await daemon.services.promises.change("default", {"rollout": 1.0})
         await daemon.services.arms.delete("default", "large")
         gone = "the baseline large is none of the arms; name another with PATCH /v1/promise"
         assert gone in standing(daemon)["words"]
-        assert unheeded in standing(daemon)["words"]
         saved = await daemon.services.reports.savings("default")
         assert gone in str(saved["words"])
         assert "None" not in str(saved["headline"])
+
+
+@pytest.mark.parametrize("held", [{"rollout": 0.05}, {"mode": "shadow"}])
+async def test_the_arm_that_the_rest_of_the_traffic_goes_to_is_not_deleted(
+    open_daemon: OpenDaemon, held: dict[str, object]
+) -> None:
+    async with open_daemon(promise={"baseline": "large", "keep": 0.95}) as daemon:
+        arms, switch = daemon.services.arms, daemon.services.promises.change
+        await arms.delete("default", "vision")
+        await switch("default", held)
+        with pytest.raises(ConflictError) as refused:
+            await arms.delete("default", "large")
+        assert refused.value.code == "ARM_IS_BASELINE"
+        assert (await ask(daemon, session_id="of the rest")).baseline == "large"
+        await switch("default", {"promise": {"baseline": "small"}})
+        key = RequestKey(key="once", key_name="", operation="delete_arm", request_hash="large")
+        assert await arms.delete("default", "large", key) is False
+        # Its repeat is answered as it was, whatever arm is the baseline now.
+        assert await arms.delete("default", "large", key) is True
+        made = [await ask(daemon, i, session_id=f"s{i}") for i in range(5)]
+        assert {(one.arm, one.baseline) for one in made} == {("small", "small")}
 
 
 async def test_the_baselines_side_counts_as_the_reference(open_daemon: OpenDaemon) -> None:

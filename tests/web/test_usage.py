@@ -102,6 +102,8 @@ async def test_an_account_can_be_corrected_by_hand_once_per_id(live: Any) -> Non
         status, answer = await correct(live, wanted)
         assert (status, answer["duplicate"], answer["charged_usd"]) == (200, duplicate, pytest.approx(0.5))
     assert (await correct(live, {"usd": -99.5, "reason": "x"}, **{"Idempotency-Key": "c-1"}))[1]["duplicate"]
+    # Clients send a key of their own with every change: the id that was given counts.
+    assert (await correct(live, wanted, **{"Idempotency-Key": "of-the-client"}))[1]["duplicate"]
     assert (await correct(live, {**wanted, "usd": 1.0}))[1]["code"] == "CORRECTION_CONFLICT"
     [day, *_] = (await (await live.get("/v1/budgets")).json())["budgets"]
     assert (day["charged_usd"], day["remaining_usd"]) == (pytest.approx(0.5), pytest.approx(0.5))

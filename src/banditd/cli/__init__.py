@@ -6,6 +6,7 @@ imported after ``main`` has limited their threads.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -42,6 +43,7 @@ from banditd.core.errors import BanditdError, ConfigurationError, InvalidInputEr
 SINGLE_THREADED = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @click.group(
@@ -77,8 +79,19 @@ def main() -> None:
         sys.exit(EXIT_FAILED)
     except BrokenPipeError:
         # The reader of our output has gone (`banditd export | head`): not worth a traceback.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_output()
         sys.exit(EXIT_FAILED)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        _leave_output()
+        click.echo(f"banditd: the output was not written whole: {error.strerror}", err=True)
+        sys.exit(EXIT_FAILED)
+
+
+def _leave_output() -> None:
+    """What is still to be written goes nowhere, lest the interpreter tries once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fill_standard_streams() -> None:

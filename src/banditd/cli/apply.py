@@ -81,10 +81,14 @@ async def _run(client: DaemonClient, settings: Settings, *, yes: bool, delete: b
     if yes:
         wanted = [difference for difference in found if difference.action != "delete" or delete]
         applied, error = await _apply(client, wanted)
-        left, policies = await _differences(client, settings)
-        if error is None:
+        waiting = [difference for difference in wanted if difference not in applied]
+        if all(difference.action == "delete" for difference in waiting):
             await apply_switches(client, switches, sorted({one["policy"] for one in switched}))
             switches_left = await switch_differences(client, switches)
+            if waiting:  # the baseline of a rollout goes when the switches name another
+                deleted, error = await _apply(client, waiting)
+                applied += deleted
+        left, policies = await _differences(client, settings)
     else:
         left = found
     return {

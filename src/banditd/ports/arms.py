@@ -65,10 +65,17 @@ class ArmStore(Protocol):
         Raises NotFoundError, and what ``revise`` raises.
         """
 
-    async def delete(self, policy: str, arm: str, at_us: int, key: RequestKey | None = None) -> bool:
+    async def delete(
+        self,
+        policy: str,
+        arm: str,
+        at_us: int,
+        key: RequestKey | None = None,
+        check: Callable[[str], None] | None = None,
+    ) -> bool:
         """Hide an arm and forget the prices that were scheduled for it.
 
-        True when that was done before, under ``key``. Raises NotFoundError.
+        True when that was done before, under ``key``. Raises NotFoundError, and what ``check`` (of its name) raises.
         """
 
     async def price_histories(self, policy: str) -> Mapping[str, Sequence[tuple[int, Price]]]:

@@ -9,6 +9,7 @@ import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from banditd.core.errors import InvalidInputError, NotFoundError, OutcomeUnknownError, StorageUnavailableError
@@ -19,6 +20,7 @@ from banditd.deciding.view import is_onboarding
 from banditd.ports import ArmChange, ArmStore, Clock
 from banditd.services.arm_differences import ARM_FIELDS
 from banditd.services.policy import PolicyRuntime, runtime_of
+from banditd.services.promising.switching import check_deletion
 
 logger = logging.getLogger(__name__)
 PATCHABLE = frozenset(ARM_FIELDS)
@@ -197,12 +199,13 @@ class ArmService:
         return dataclasses.replace(view, duplicate=True)
 
     async def delete(self, policy: str, arm: str, key: RequestKey | None = None) -> bool:
-        """Take an arm out of routing for good; its decisions and statistics stay. Raises NotFoundError.
+        """Take an arm out of routing for good; its decisions and statistics stay.
 
-        Returns whether that was done before, for the same request under ``key``.
+        Returns whether that was done before, for the same request under ``key``. Raises NotFoundError, and
+        ConflictError for the baseline of a rollout or a shadow.
         """
-        self._require_policy(policy)
-        duplicate = await self._store.delete(policy, arm, self._clock.now_us(), key)
+        check = partial(check_deletion, runtime_of(self._runtimes, policy))
+        duplicate = await self._store.delete(policy, arm, self._clock.now_us(), key, check)
         if not duplicate:
             with _stored_already():
                 await self._changed()

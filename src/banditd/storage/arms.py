@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -152,7 +152,14 @@ class SqlArmStore:
             _raise_version(connection, policy)
         return change.arm, False
 
-    async def delete(self, policy: str, arm: str, at_us: int, key: RequestKey | None = None) -> bool:
+    async def delete(
+        self,
+        policy: str,
+        arm: str,
+        at_us: int,
+        key: RequestKey | None = None,
+        check: Callable[[str], None] | None = None,
+    ) -> bool:
         statement = (
             update(arm_table)
             .where(arm_table.c.policy == policy, arm_table.c.arm == arm, arm_table.c.deleted_at_us.is_(None))
@@ -160,6 +167,11 @@ class SqlArmStore:
         )
 
         def hide(connection: Connection) -> bool | BanditdError:
+            try:
+                if check is not None:
+                    check(arm)
+            except BanditdError as error:
+                return error
             if not connection.execute(statement).rowcount:
                 return NotFoundError(f"Policy {policy} has no arm {arm}.", code="ARM_UNKNOWN", field="/arm")
             _forget_prices_after(connection, policy, arm, at_us)

@@ -22,8 +22,9 @@ from banditd.core.errors import (
 
 logger = logging.getLogger(__name__)
 
-# Races between replicas, and statements that a proxy between us and the server has lost.
-_RETRYABLE_STATES: Final = frozenset({"40001", "40P01", "23505", "23503", "26000", "42P05"})
+# Races between replicas, statements that a proxy between us and the server has lost, and those that were prepared
+# before another replica migrated (0A000): with the rollback the driver forgets what it has prepared.
+_RETRYABLE_STATES: Final = frozenset({"40001", "40P01", "23505", "23503", "26000", "42P05", "0A000"})
 # Classes and single states that mean a server which cannot now: connections, resources, operators, disks, standbys.
 _UNAVAILABLE_STATES: Final = ("08", "53", "57", "58", "25006", "25P03", "55P03", "26000", "42P05")
 _SQLITE_BUSY: Final = ("locked", "busy", "full", "unable to open", "disk i/o", "readonly")

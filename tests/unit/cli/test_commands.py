@@ -328,3 +328,12 @@ def test_policies_that_are_shown_can_be_read_again(tmp_path: Path) -> None:
     second.write_text(yaml.safe_dump({"policies": shown}))
     assert yaml.safe_load(invoke("check-config", str(second)).output)["policies"] == shown
     assert shown["default"]["arms"][3]["recipe"]["else"] == "c"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_output_that_finds_no_room_is_said_in_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "banditd", "check-config", "--reference"]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, text=True)
+    assert ended.returncode == 1
+    assert ended.stderr == "banditd: the output was not written whole: No space left on device\n"

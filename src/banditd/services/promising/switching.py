@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any, Final
 
-from banditd.core.errors import BanditdError, InvalidInputError
+from banditd.core.errors import BanditdError, ConflictError, InvalidInputError
 from banditd.deciding.keeper import PromiseRule
 from banditd.ports import Clock, StoredSwitches, SwitchStore
 from banditd.services.policy import PolicyRuntime, PolicySwitches, runtime_of
@@ -124,6 +124,22 @@ def check_switches(runtime: PolicyRuntime, switches: PolicySwitches) -> None:
         raise _refused(
             f"{arm.arm} has max_share {arm.max_share:g}: a baseline must be able to answer everything", "/baseline"
         )
+
+
+def check_deletion(runtime: PolicyRuntime, arm: str) -> None:
+    """Refuse to delete the arm that what is held back from the policy goes to. Raises ConflictError."""
+    switches = runtime.switches
+    shadow = switches.mode == "shadow"
+    if switches.baseline != arm or (switches.rollout >= 1.0 and not shadow):
+        return
+    why = "mode: shadow lets it alone answer" if shadow else f"rollout {switches.rollout:g} leaves the rest to it"
+    raise ConflictError(
+        f"{arm} is the baseline, and {why}: without it the policy would answer every query. First name another "
+        f'(PATCH /v1/promise?policy={runtime.name} {{"baseline": "dearest"}}), or give the policy all traffic '
+        f'(PATCH /v1/policies/{runtime.name} {{"rollout": 1, "mode": "route"}}).',
+        code="ARM_IS_BASELINE",
+        field="/arm",
+    )
 
 
 def _refused(message: str, field: str) -> InvalidInputError:

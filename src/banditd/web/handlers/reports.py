@@ -14,7 +14,6 @@ from banditd.web.body import check_limit, read_model, read_parameters, time_of
 from banditd.web.idempotency import header_key
 from banditd.web.json import json_answer
 from banditd.web.keys import KEY_NAME
-from banditd.web.problems import InvalidFieldsError
 from banditd.web.schemas.base import NAME_PATTERN, PolicyParameters
 from banditd.web.schemas.money import CorrectionRequest, SavingsParameters
 from banditd.web.schemas.reports import (
@@ -88,10 +87,7 @@ async def correct_budget(api: Api, request: web.Request) -> web.Response:
     """Put dollars on an account, or take them off."""
     name = path_name(request, "budget")
     requested = await read_model(request, CorrectionRequest)
-    key = header_key(request)
-    if None not in (key, requested.correction_id) and key != requested.correction_id:
-        message = "differs from the header Idempotency-Key; give one of them"
-        raise InvalidFieldsError(f"correction_id {message}", errors=[("/correction_id", message)])
+    key = header_key(request)  # clients send one with every change: an id that was given is the correction's
     corrected = await api.services.corrections.correct(
         CorrectionInput(
             policy=requested.policy,

@@ -54,8 +54,8 @@ class CorrectionRequest(RequestModel):
     """An API key's name or a tag's value; ``all``, or left out, for a budget of all decisions."""
     policy: Name = "default"
     correction_id: Label | None = None
-    """One id, one correction: a repeat with the same figures changes nothing. A new one where left out; the header
-    ``Idempotency-Key`` does the same."""
+    """One id, one correction: a repeat with the same figures changes nothing. Where left out, the header
+    ``Idempotency-Key`` is the id, else a new one."""
 
 
 class CorrectionAnswer(AnswerModel):

@@ -54,7 +54,7 @@ def test_tokens_follow_the_query_and_the_arm() -> None:
 
 
 def tagged(n: int, *, tells: bool, seed: int = 0) -> tuple[FeatureSchema, list[UsageOutcome]]:
-    """The same with one of four values of a tag, which answers are up to e times as long by, or which says nothing."""
+    """The same with one of four values of a tag, which either tell how long answers are or tell nothing."""
     rng = np.random.default_rng([seed, 7])
     made = []
     for one in outcomes(n, seed):
