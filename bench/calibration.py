@@ -31,6 +31,7 @@ from banditd.services.reports.discrepancy import cell_deviation  # noqa: E402
 from banditd.services.reports.onboarding import Estimate  # noqa: E402
 from banditd.services.reports.rows import context_arm, posterior_cells, reward_of  # noqa: E402
 from banditd.services.reports.summaries import Row  # noqa: E402
+from bench.documents import rich_table  # noqa: E402
 
 DATA: Final = Path(os.environ.get("BANDITD_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 SETS: Final = (("ulab_nim9", None), ("bfcl2408", "mid10"), ("paretobandit4", None), ("mmlu_pro", "mid8"))
@@ -189,9 +190,10 @@ def summary(intervals: Sequence[Interval]) -> list[dict[str, object]]:
 
 
 def _table(lines: Sequence[dict[str, object]]) -> Table:
-    table = Table(title="Coverage of the reported 95 % intervals, uniform logging")
-    for heading in ("set", "interval", "number", "coverage", "mean width"):
-        table.add_column(heading, justify="left" if heading in {"set", "interval"} else "right")
+    heads = ("set", "interval", "number", "coverage", "mean width")
+    table = rich_table(
+        "Coverage of the reported 95 % intervals, uniform logging", heads, [], left={"set", "interval"}
+    )
     for line in lines:
         table.add_row(
             str(line["set"]), str(line["kind"]), str(line["intervals"]),

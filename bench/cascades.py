@@ -27,6 +27,7 @@ from rich.table import Table  # noqa: E402
 
 from banditd.replay.engine import run  # noqa: E402
 from banditd.replay.options import ReplayOptions  # noqa: E402
+from bench.documents import rich_table  # noqa: E402
 from bench.gains import gain_of  # noqa: E402
 from bench.steps import STEPS, StepCase, measure_steps, step_table  # noqa: E402
 
@@ -141,9 +142,10 @@ def measure(case: Case, seeds: int, limit: int | None, progress: Callable[[int, 
 
 
 def as_table(rows: list[dict[str, Any]], seeds: int) -> Table:
-    table = Table(title=f"Recipes beside routing without, {seeds} seeds on the same shuffles: whole run / last third")
-    for column in ("case", "routing", "with recipes", "gain", "at least", "met", "best fixed", "routed, all told"):
-        table.add_column(column, justify="left" if column == "case" else "right")
+    heads = ("case", "routing", "with recipes", "gain", "at least", "met", "best fixed", "routed, all told")
+    table = rich_table(
+        f"Recipes beside routing without, {seeds} seeds on the same shuffles: whole run / last third", heads, []
+    )
     for row in rows:
         gain, references = row["gain"], row["references"]
         table.add_row(
@@ -160,9 +162,10 @@ def as_table(rows: list[dict[str, Any]], seeds: int) -> Table:
 
 
 def chain_table(rows: list[dict[str, Any]], seeds: int) -> Table:
-    table = Table(title=f"Chains beside routing without, {seeds} seeds on the same shuffles: whole run / last third")
-    for column in ("case", "routing", "with chains", "gain", "at least", "met", "calls", "guard", "in hindsight"):
-        table.add_column(column, justify="left" if column == "case" else "right")
+    heads = ("case", "routing", "with chains", "gain", "at least", "met", "calls", "guard", "in hindsight")
+    table = rich_table(
+        f"Chains beside routing without, {seeds} seeds on the same shuffles: whole run / last third", heads, []
+    )
     for row in rows:
         gain, references, part = row["gain"], row["references"], row["part"]
         off = [one["off_since"] or 0 for one in row["guard"] if one["state"] != "on"]

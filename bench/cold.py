@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from bench.proxy import free_port
 from bench.table import Row
 
 SECTION = "Start"
@@ -54,9 +54,7 @@ def measure(folder: Path, *, rounds: int = 3) -> list[Row]:
 
 
 def _first_answer_s(database: Path) -> float:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {
         **os.environ,
         "BANDITD_DATABASE__URL": f"sqlite:///{database}",

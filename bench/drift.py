@@ -18,12 +18,12 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
 import numpy as np  # noqa: E402 - after the threads are limited
 from rich.console import Console  # noqa: E402
 from rich.progress import track  # noqa: E402
-from rich.table import Table  # noqa: E402
 
 from banditd.bandit.changes.drift import QueryDrift  # noqa: E402
 from banditd.core.types import FloatArray  # noqa: E402
 from banditd.replay.contexts import build_contexts  # noqa: E402
 from banditd.replay.dataset import load_dataset  # noqa: E402
+from bench.documents import rich_table  # noqa: E402
 from bench.learning.cases import CASES, data_folder  # noqa: E402
 
 TURNS: Final = (3, 8)
@@ -67,9 +67,10 @@ def main() -> None:
     if given.json:
         print(json.dumps(content, indent=2))
         return
-    table = Table(title="Drift of the queries (1 by chance, other queries from 4 on)")
-    for heading in ("set", "order", "highest", "median", "counts as moved"):
-        table.add_column(heading, justify="left" if heading in {"set", "order"} else "right")
+    heads = ("set", "order", "highest", "median", "counts as moved")
+    table = rich_table(
+        "Drift of the queries (1 by chance, other queries from 4 on)", heads, [], left={"set", "order"}
+    )
     for one in content:
         share = f"{100 * one['moved']:.0f} %"
         table.add_row(one["set"], one["order"], f"{one['highest']:.1f}", f"{one['median']:.1f}", share)

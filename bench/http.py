@@ -75,15 +75,20 @@ def daemon(folder: Path, *, access: bool = True, name: str = "bench", tree: Path
 
     tree : a work tree whose daemon it is, in place of this one's.
     """
-    source = {} if tree is None else {"PYTHONPATH": str(tree.resolve() / "src")}
     config = folder / f"{name}.yaml"
     config.write_text(CONFIG.format(access=str(access).lower()), encoding="utf-8")
+    with started(config, folder, name=name, tree=tree, level="INFO") as server:
+        yield server
+
+
+@contextmanager
+def started(config: Path, folder: Path, *, name: str, level: str, tree: Path | None = None) -> Iterator[Server]:
+    """A daemon with that configuration, its database and its log in the folder. tree : as ``daemon`` has it."""
+    source = {} if tree is None else {"PYTHONPATH": str(tree.resolve() / "src")}
     process = start_daemon(
-        database=f"sqlite:///{folder}/{name}.db",
-        config=config,
-        log=folder / f"{name}.log",
-        environment={"BANDITD_LOGGING__LEVEL": "INFO", **source},
-    )
+        database=f"sqlite:///{folder}/{name}.db", config=config, log=folder / f"{name}.log",
+        environment={"BANDITD_LOGGING__LEVEL": level, **source},
+    )  # fmt: skip
     try:
         yield Server(wait_until_serving(process), process.pid)
     finally:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
@@ -24,6 +25,13 @@ _COMMITTED: Final = b"C\x00\x00\x00\x0bCOMMIT\x00"  # CommandComplete as the ser
 _COMMIT: Final = b"COMMIT\x00"  # the end of the query as the client sends it
 
 Rewrite = Callable[[bytes], bytes]
+
+
+def free_port() -> int:
+    """A port of this machine that nobody has just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 class _Link:

@@ -10,11 +10,9 @@ import numpy as np
 from rich.table import Table
 
 from banditd.core.types import FloatArray
+from bench.documents import line, rich_table
 from bench.scenario_streams import PHASE
 from bench.scenario_targets import Result, Verdict, figure_text, judge
-
-START, END = "<!-- scenarios:start -->", "<!-- scenarios:end -->"
-
 
 # Figure -> case -> what ParetoBandit 0.1.1 published (20 seeds, arXiv 2604.00136 and its repository's result files).
 _LEVELS = ("tight", "moderate", "loose", "unconstrained")
@@ -116,8 +114,8 @@ def markdown(results: Sequence[Result], header: str) -> str:
         if not rows:
             continue
         kept = _columns(title, heads)
-        lines = [f"### {title}", "", _line(heads, kept), "|" + "---|" * len(kept)]
-        parts.append(_LEFT_OUT.sub("", "\n".join([*lines, *(_line(row, kept) for row in rows)])))
+        lines = [f"### {title}", "", line(heads, kept), "|" + "---|" * len(kept)]
+        parts.append(_LEFT_OUT.sub("", "\n".join([*lines, *(line(row, kept) for row in rows)])))
     return "\n\n".join(parts)
 
 
@@ -142,10 +140,6 @@ def _columns(title: str, heads: Sequence[str]) -> list[int]:
     return [number for number, head in enumerate(heads) if not published or not head or head in published]
 
 
-def _line(cells: Sequence[str], kept: Sequence[int]) -> str:
-    return "| " + " | ".join(cells[number] for number in kept) + " |"
-
-
 def as_json(results: Sequence[Result]) -> dict[str, object]:
     """Targets and figures; a median is null where no more than half of the seeds got there."""
     return {
@@ -163,19 +157,7 @@ def _tables(results: Sequence[Result]) -> Iterator[tuple[str, list[str], list[li
 
 
 def _rich(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for head in heads:
-        table.add_column(head, justify="left" if head in {"", "target", "scenario"} else "right")
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def write_between(path: Path, body: str) -> None:
-    """Replace what stands between the two marks of the file."""
-    before, rest = path.read_text(encoding="utf-8").split(START, 1)
-    _, after = rest.split(END, 1)
-    path.write_text(f"{before}{START}\n\n{body}\n\n{END}{after}", encoding="utf-8")
+    return rich_table(title, heads, rows, left={"", "target", "scenario"})
 
 
 def plot_shares(shares: Mapping[tuple[str, str, int], FloatArray], path: Path) -> None:

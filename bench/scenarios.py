@@ -26,9 +26,10 @@ from banditd.core.types import Context, FeatureSchema, FloatArray  # noqa: E402
 from banditd.replay.contexts import build_contexts  # noqa: E402
 from banditd.replay.dataset import ReplayData, load_dataset  # noqa: E402
 from bench import scenario_shift  # noqa: E402
+from bench.documents import write_between  # noqa: E402
 from bench.scenario_figures import Figures, running_share, summary, trace_figures  # noqa: E402
 from bench.scenario_streams import BUDGETS_USD, SCENARIOS, Roles, play_stream  # noqa: E402
-from bench.scenario_tables import as_json, markdown, plot_shares, rich_tables, write_between  # noqa: E402
+from bench.scenario_tables import as_json, markdown, plot_shares, rich_tables  # noqa: E402
 from bench.scenario_targets import Result  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -164,7 +165,7 @@ def _tell(given: argparse.Namespace, results: list[Result], shares: dict[tuple[s
         machine = f"{os.cpu_count()} cores {platform.machine()}, Python {platform.python_version()}"
         after = f" from {given.first_seed}" if given.first_seed else ""
         header = f"`make bench-scenarios` of {time.strftime('%Y-%m-%d')}, {given.seeds} seeds{after}: {machine}."
-        write_between(DOCUMENT, markdown(results, header))
+        write_between(DOCUMENT, "scenarios", markdown(results, header))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from banditd.replay.engine import play_seed
 from banditd.replay.options import ReplayOptions
 from banditd.replay.plan import Plan, make_plan
 from banditd.replay.report import make_report
+from bench.documents import rich_table
 from bench.gains import gain_of
 
 STEP: Final = "step"
@@ -91,8 +92,7 @@ def _played(plan: Plan, tags: Sequence[Mapping[str, str]], progress: Callable[[i
 
 
 def step_table(rows: list[dict[str, Any]], seeds: int) -> Table:
-    table = Table(title=f"Steps as context beside routing without, {seeds} seeds: whole run / last third")
-    for column in (
+    heads = (
         "case",
         "routing",
         "with the category",
@@ -101,8 +101,8 @@ def step_table(rows: list[dict[str, Any]], seeds: int) -> Table:
         "useless step",
         "at least",
         "met",
-    ):
-        table.add_column(column, justify="left" if column == "case" else "right")
+    )
+    table = rich_table(f"Steps as context beside routing without, {seeds} seeds: whole run / last third", heads, [])
     for row in rows:
         gains = {
             kind: f"{row['gain'][kind]['mean']:+.4f} ± {row['gain'][kind]['standard_error'] or 0.0:.4f} / "

@@ -6,8 +6,9 @@ import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-START = "<!-- bench:start -->"
-END = "<!-- bench:end -->"
+from bench.documents import between, line
+
+EMPTY = "# Benchmarks\n\n<!-- bench:start -->\n<!-- bench:end -->\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,16 +65,15 @@ def write_markdown(rows: list[Row], path: Path, header: str) -> None:
     Each section says under which header it was measured, since a part may be measured again alone. Aims, and details
     that met their targets, are left out.
     """
-    old = path.read_text(encoding="utf-8") if path.exists() else f"# Benchmarks\n\n{START}\n{END}\n"
-    before, rest = old.split(START, 1)
-    inside, after = rest.split(END, 1)
+    old = path.read_text(encoding="utf-8") if path.exists() else EMPTY
+    before, inside, after = between(old, "bench")
     sections = {part.split("\n", 1)[0]: part.rstrip() for part in inside.split("### ")[1:]}
     for section in dict.fromkeys(row.section for row in rows):
         mine = [row for row in rows if row.section == section]
         shown = [row for row in mine if not (row.detail and row.met is not False)]
         sections[section] = "\n".join([section, "", header, "", *(_markdown(shown) or _nearest(mine))])
     body = "\n\n".join(f"### {part}" for part in sections.values())
-    path.write_text(f"{before}{START}\n\n{body}\n\n{END}{after}", encoding="utf-8")
+    path.write_text(f"{before}\n\n{body}\n\n{after}", encoding="utf-8")
 
 
 def _markdown(rows: list[Row]) -> list[str]:
@@ -91,8 +91,8 @@ def _markdown(rows: list[Row]) -> list[str]:
         return listed
     heads = ["", *(f"{measure}, {unit}" if unit else measure for measure, unit in shared)]
     subjects = dict.fromkeys(subject for of in shared.values() for subject in of)
-    lines = [_line([subject, *(_cell(of.get(subject)) for of in shared.values())]) for subject in subjects]
-    table = [_line(heads), "|---" + "|---:" * len(shared) + "|", *lines]
+    lines = [line([subject, *(_cell(of.get(subject)) for of in shared.values())]) for subject in subjects]
+    table = [line(heads), "|---" + "|---:" * len(shared) + "|", *lines]
     return [*table, "", *listed] if listed else table
 
 
@@ -103,10 +103,6 @@ def _nearest(rows: list[Row]) -> list[str]:
         return []
     row, _ = max(bounds, key=lambda pair: pair[0].value / pair[1] if pair[0].most else pair[1] / pair[0].value)
     return [f"* none: {len(bounds)} are within their targets; nearest is {row.name}: {_value(row)}{_wanted(row)}"]
-
-
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _cell(row: Row | None) -> str:

@@ -22,7 +22,6 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
 import numpy as np  # noqa: E402 - after the threads are limited
 from rich.console import Console  # noqa: E402
 from rich.progress import track  # noqa: E402
-from rich.table import Table  # noqa: E402
 
 from banditd.bandit.policies.base import ArmPrior, PolicySettings  # noqa: E402
 from banditd.bandit.policies.exploration import draw as draw_arm  # noqa: E402
@@ -32,6 +31,7 @@ from banditd.core.contexts import Contexts  # noqa: E402
 from banditd.core.types import BoolArray, Context, FeatureSchema, FloatArray, IntArray  # noqa: E402
 from banditd.replay.contexts import build_contexts  # noqa: E402
 from banditd.simulate.families import FAMILIES, draw  # noqa: E402
+from bench.documents import rich_table  # noqa: E402
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -199,9 +199,8 @@ def main() -> None:
         print(json.dumps(content, indent=2, default=float))
         return
     size = f"{given.queries} queries, {given.reward_rate:.0%} rewarded, {given.seeds} seeds"
-    table = Table(title=f"{size}: all / last third / worst seed")
-    for column in ("world", *LEARNERS, "uniform", "always the dearest"):
-        table.add_column(column, justify="left" if column == "world" else "right")
+    heads = ("world", *LEARNERS, "uniform", "always the dearest")
+    table = rich_table(f"{size}: all / last third / worst seed", heads, [])
     for row in content:
         cells = [" / ".join(f"{value:+.3f}" for value in row[learner].values()) for learner in LEARNERS]  # type: ignore[attr-defined]
         constant = ["" if row[one] is None else f"{row[one]:+.3f}" for one in ("uniform", "dearest")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -43,3 +44,25 @@ async def replicas(
             clients.append(await stack.enter_async_context(TestClient(TestServer(app))))
             daemons.append(daemon)
         yield clients, daemons
+
+
+@dataclass
+class Replicas:
+    """What ``replicas`` has opened."""
+
+    clients: list[Any]
+    daemons: list[Daemon]
+
+
+async def ask(client: Any, method: str, path: str, body: object = None, **headers: str) -> tuple[int, Any]:
+    """(status, JSON) of an answer; an underscore in a header's name is a dash."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    answer = await client.request(method, path, json=body, headers=named)
+    return answer.status, await answer.json() if answer.status != 204 else None
+
+
+async def get(client: Any, path: str) -> Any:
+    """The JSON of what is there."""
+    answer = await client.get(path)
+    assert answer.status == 200, await answer.text()
+    return await answer.json()

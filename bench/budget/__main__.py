@@ -22,6 +22,7 @@ from rich.progress import Progress  # noqa: E402
 from bench.budget import pareto, report  # noqa: E402
 from bench.budget.play import PLAYERS, Task, play  # noqa: E402
 from bench.budget.setting import BUDGETS, DATA, DATASET, DRIFT_BUDGETS, ROOT, setting  # noqa: E402
+from bench.documents import rich_table, write_between  # noqa: E402
 from bench.learning import minilm  # noqa: E402
 
 DOCUMENT, PLOT = ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "img" / "budget.png"
@@ -96,7 +97,7 @@ def _tell(given: argparse.Namespace, found: Found) -> None:
     else:
         console = Console(width=None if sys.stdout.isatty() else 190)
         for sheet in sheets:
-            console.print(report.rich_table(*sheet))
+            console.print(rich_table(*sheet))
     if given.json not in {None, "-"}:
         Path(given.json).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     target = given.plot or (PLOT if given.write else None)
@@ -106,7 +107,7 @@ def _tell(given: argparse.Namespace, found: Found) -> None:
     if given.write:
         machine = f"{os.cpu_count()} cores {platform.machine()}, Python {platform.python_version()}"
         header = f"`make bench-budget` of {time.strftime('%Y-%m-%d')}, {given.seeds} seeds: {machine}."
-        report.write_between(DOCUMENT, "\n\n".join([header, *(report.markdown(*sheet) for sheet in sheets)]))
+        write_between(DOCUMENT, "budget", "\n\n".join([header, *(report.markdown(*sheet) for sheet in sheets)]))
 
 
 if __name__ == "__main__":

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from rich.table import Table
 
 from banditd.budget.frontier import fixed_mixture_at_cost
 from banditd.core.types import FloatArray
 from bench.budget.play import PLAYERS
 from bench.budget.setting import AIMS, ARMS, BUDGETS, DRIFT_BUDGETS, DRIFT_PUBLISHED, PUBLISHED
+from bench.documents import line
 
-START, END = "<!-- budget:start -->", "<!-- budget:end -->"
 Passes = Mapping[tuple[str, int | str], Sequence[Mapping[str, float]]]
 AS_PUBLISHED: Final = "ParetoBandit, published"
 MOST_BELOW: Final = 0.002  # of reward, that a policy may be below the mixture
@@ -111,31 +110,11 @@ def arm_cells(reward: FloatArray, cost_usd: FloatArray) -> tuple[list[str], list
     return ["always", "reward", "cost $"], cells
 
 
-def rich_table(title: str, heads: Sequence[str], cells: Sequence[Sequence[str]]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for number, head in enumerate(heads):
-        table.add_column(head, justify="left" if number == 0 else "right")
-    for row in cells:
-        table.add_row(*row)
-    return table
-
-
 def markdown(title: str, heads: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     """Without the columns and rows that the terminal alone has."""
     kept = [number for number, head in enumerate(heads) if head != "worst seed"]
-    lines = [f"### {title}", "", _line(heads, kept), "|---" + "|---:" * (len(kept) - 1) + "|"]
-    return "\n".join([*lines, *(_line(row, kept) for row in cells if AS_PUBLISHED not in row)])
-
-
-def _line(cells: Sequence[str], kept: Sequence[int]) -> str:
-    return "| " + " | ".join(cells[number] for number in kept) + " |"
-
-
-def write_between(path: Path, body: str) -> None:
-    """Replace what stands between the two marks of the file."""
-    before, rest = path.read_text(encoding="utf-8").split(START, 1)
-    _, after = rest.split(END, 1)
-    path.write_text(f"{before}{START}\n\n{body}\n\n{END}{after}", encoding="utf-8")
+    lines = [f"### {title}", "", line(heads, kept), "|---" + "|---:" * (len(kept) - 1) + "|"]
+    return "\n".join([*lines, *(line(row, kept) for row in cells if AS_PUBLISHED not in row)])
 
 
 def plot(path: Path, rows: Sequence[Mapping[str, object]], reward: FloatArray, cost_usd: FloatArray) -> None:

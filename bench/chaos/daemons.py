@@ -6,7 +6,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import warnings
@@ -20,13 +19,7 @@ from sqlalchemy import create_engine
 
 from banditd.cli.process import start_daemon, stop_daemon, wait_until_serving
 from banditd.storage.dialect import normalise_url
-from bench.proxy import Proxy
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from bench.proxy import Proxy, free_port
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,7 +31,7 @@ class Replica:
     log: Path
     proxy: Proxy | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
-    port: int = field(default_factory=_free_port)
+    port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
     @property

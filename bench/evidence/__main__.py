@@ -6,13 +6,14 @@ import argparse
 import json
 import os
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Final
 
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 from banditd.ope.preference import HIGH, LOW  # noqa: E402
+from bench.documents import Bound  # noqa: E402
 from bench.evidence.drift import DriftFound, drift_cases, drift_found  # noqa: E402
 from bench.evidence.judges import (  # noqa: E402 - after the threads are limited
     COVERAGE_CASES,
@@ -52,16 +53,6 @@ MONTHS: Final = 4
 MOST_DAYS: Final = {"anchor": (500, 30), "golden set, 50 prompts": (50, 22)}
 """By watcher: at how many judged answers a day, and days until .3 points a day are found."""
 QUIET_QUARTERS: Final = 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """One thing that must hold."""
-
-    name: str
-    value: float
-    bound: str
-    met: bool
 
 
 def bounds(covered: list[Coverage], refused: list[Refusals]) -> list[Bound]:

@@ -37,6 +37,7 @@ from banditd.services.candidates.decided_again import Rule  # noqa: E402
 from banditd.services.candidates.knowledge import Knowledge  # noqa: E402
 from banditd.services.candidates.verdict import Evidence, finding_of  # noqa: E402
 from banditd.services.candidates.walk import LogWalk, Window  # noqa: E402
+from bench.documents import Bound  # noqa: E402
 from bench.evidence.candidate_logs import POLICY, SECOND_US, Log, contexts_of, played  # noqa: E402
 from bench.evidence.shadow import line, shadow_cost  # noqa: E402
 
@@ -293,16 +294,6 @@ def main(arguments: list[str] | None = None) -> int:
         if cost is not None:
             print(f"\n{line(cost)}")
     return 0 if all(one.met for one in bounds) else 1
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """One thing that must hold."""
-
-    name: str
-    value: float
-    bound: str
-    met: bool
 
 
 def checked(found: Sequence[CandidateCase]) -> list[Bound]:

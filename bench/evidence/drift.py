@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from banditd.core.drift import DriftRule
+from banditd.core.anchor import DriftRule
 from banditd.ope.betting import compared
 from banditd.ope.drops import BASELINE_DAYS, AnchorTest, DropDetector, GoldenTest
 from banditd.ope.level import level_of

@@ -13,13 +13,13 @@ from pathlib import Path
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
+from bench.documents import write_between  # noqa: E402
 from bench.gateway import endings, kills, servers, speed, streams  # noqa: E402 - after the threads are limited
 from bench.load import tool  # noqa: E402
 from bench.table import Row, as_json, as_text, write_markdown  # noqa: E402
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 PARTS = ("speed", "streams", "faults", "kills")
-START, END = "<!-- faults:start -->", "<!-- faults:end -->"
 
 
 def main() -> None:
@@ -70,16 +70,9 @@ def _report(given: argparse.Namespace, rows: list[Row], found: endings.Endings, 
     if given.write:
         write_markdown(rows, DOCUMENT, _header(quick=given.quick, load=load))
         if found:
-            _write_table(endings.table(endings.worst(found)))
+            write_between(DOCUMENT, "faults", endings.table(endings.worst(found)))
     if any(row.met is False for row in rows):
         _tell("some targets are missed: see NO in the tables")
-
-
-def _write_table(table: str) -> None:
-    text = DOCUMENT.read_text(encoding="utf-8")
-    before, rest = text.split(START, 1)
-    _, after = rest.split(END, 1)
-    DOCUMENT.write_text(f"{before}{START}\n\n{table}\n\n{END}{after}", encoding="utf-8")
 
 
 def _header(*, quick: bool, load: float) -> str:

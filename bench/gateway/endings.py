@@ -51,7 +51,7 @@ async def _endings(subject: Subject, names: list[str]) -> dict[tuple[str, bool],
 
 async def _ending(ai: openai.AsyncOpenAI, model: str, name: str, *, stream: bool) -> str:
     try:
-        text = await asyncio.wait_for(_read(ai, model, stream=stream), WAIT_S)
+        text = await asyncio.wait_for(read(ai, model, stream=stream), WAIT_S)
     except (TimeoutError, openai.APITimeoutError):
         return "hangs"
     except openai.APIStatusError as error:
@@ -65,7 +65,8 @@ async def _ending(ai: openai.AsyncOpenAI, model: str, name: str, *, stream: bool
     return SILENT
 
 
-async def _read(ai: openai.AsyncOpenAI, model: str, *, stream: bool) -> str:
+async def read(ai: openai.AsyncOpenAI, model: str = "banditd/auto", *, stream: bool = True) -> str:
+    """The text of an answer."""
     if not stream:
         whole = await ai.chat.completions.create(model=model, messages=ASKED)
         return whole.choices[0].message.content or ""

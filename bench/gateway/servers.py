@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -18,9 +17,10 @@ from typing import Any
 
 import yaml
 
-from banditd.cli.process import start_daemon, stop_daemon, wait_until_serving
+from banditd.cli.process import stop_daemon
 from bench.faulty.faults import FAULTS
-from bench.http import Server
+from bench.http import Server, started
+from bench.proxy import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 LITELLM = Path(os.environ.get("LITELLM_BIN", ROOT / ".venv-gateway-bench" / "bin" / "litellm"))
@@ -65,7 +65,7 @@ def banditd(up: Subject, folder: Path, name: str = "gateway", *, tree: Path | No
     ``ok`` is answered without a budget, as LiteLLM's proxy does it; ``ok-budget`` is the same under one of all calls.
     tree : a work tree whose daemon it is, in place of this one's.
     """
-    with daemon(write_config(up, folder / f"{name}.yaml"), folder, name=name, tree=tree) as server:
+    with started(write_config(up, folder / f"{name}.yaml"), folder, name=name, level="ERROR", tree=tree) as server:
         policies = {model: f"banditd/{policy_of(model)}" for model in (*SPEED_MODELS, UNDER_BUDGET)}
         models = {model: f"banditd/faults/arm/{model}" for model in FAULTS} | policies
         yield Subject("banditd" if tree is None else OTHER, server, models)
@@ -91,19 +91,6 @@ def write_config(up: Subject, path: Path) -> Path:
     return path
 
 
-@contextmanager
-def daemon(config: Path, folder: Path, *, name: str, tree: Path | None = None) -> Iterator[Server]:
-    source = {} if tree is None else {"PYTHONPATH": str(tree.resolve() / "src")}
-    process = start_daemon(
-        database=f"sqlite:///{folder}/{name}.db", config=config, log=folder / f"{name}.log",
-        environment={"BANDITD_LOGGING__LEVEL": "ERROR", **source},
-    )  # fmt: skip
-    try:
-        yield Server(wait_until_serving(process), process.pid)
-    finally:
-        stop_daemon(process)
-
-
 def litellm_there() -> bool:
     return LITELLM.exists()
 
@@ -118,9 +105,7 @@ def litellm(up: Subject, folder: Path) -> Iterator[Subject]:
     settings = {"litellm_settings": {"telemetry": False, "num_retries": 0, "request_timeout": 5}}
     config = folder / "litellm.yaml"
     config.write_text(yaml.safe_dump({"model_list": models, **settings}), encoding="utf-8")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment |= {
         "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",

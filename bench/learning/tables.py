@@ -11,11 +11,11 @@ from typing import Final
 import numpy as np
 from rich.table import Table
 
+from bench.documents import between, line, rich_table
 from bench.learning.play import Dearest
 from bench.learning.summary import Estimate, Results, Summary, figure
 
-START: Final = "<!-- learning:start -->"
-END: Final = "<!-- learning:end -->"
+MARKS: Final = "\n\n<!-- learning:start -->\n<!-- learning:end -->\n"
 # Beginnings of headings of columns that the document leaves out.
 WIDE: Final = ("seeds", "whole run against", "utility against", "the same", "worst case", "us to choose")
 PLAIN: Final = ("first 500", "last third")  # headings of columns whose intervals the document leaves out
@@ -130,27 +130,19 @@ def fixed_sheet(title: str, note: str, arms: Mapping[str, Mapping[str, float | N
 
 
 def as_rich(sheet: Sheet) -> Table:
-    table = Table(title=sheet.title, caption=sheet.note)
-    for number, heading in enumerate(sheet.headings):
-        table.add_column(heading, justify="left" if number == 0 else "right")
-    for row in sheet.rows:
-        table.add_row(*(cell.replace("*", "") for cell in row))
-    return table
+    rows = [[cell.replace("*", "") for cell in row] for row in sheet.rows]
+    return rich_table(sheet.title, sheet.headings, rows, caption=sheet.note)
 
 
 def as_markdown(sheet: Sheet) -> str:
     """Without the columns that the terminal and the JSON alone have, and a policy in its best setting alone."""
     kept = [number for number, heading in enumerate(sheet.headings) if not heading.startswith(WIDE)]
     lines = [f"### {sheet.title}", "", sheet.note, ""]
-    lines += [_line(sheet.headings, kept), "|---" + "|---:" * (len(kept) - 1) + "|"]
+    lines += [line(sheet.headings, kept), "|---" + "|---:" * (len(kept) - 1) + "|"]
     best: dict[str, list[str]] = {}
     for row in sheet.rows:
         best.setdefault(SETTING.sub("", row[0]), _without_intervals(row, sheet.headings))
-    return "\n".join([*lines, *(_line(row, kept) for row in best.values())])
-
-
-def _line(cells: Sequence[str], kept: Sequence[int]) -> str:
-    return "| " + " | ".join(cells[number] for number in kept) + " |"
+    return "\n".join([*lines, *(line(row, kept) for row in best.values())])
 
 
 def _without_intervals(row: Sequence[str], headings: Sequence[str]) -> list[str]:
@@ -162,14 +154,13 @@ def _without_intervals(row: Sequence[str], headings: Sequence[str]) -> list[str]
 def write_sections(path: Path, sections: Sequence[str]) -> None:
     """Replace the sections (each begins with ``### title``) between the two marks; others there are kept."""
     old = path.read_text(encoding="utf-8") if path.exists() else "# Benchmarks\n"
-    if START not in old:
-        old = f"{old.rstrip()}\n\n{START}\n{END}\n"
-    before, rest = old.split(START, 1)
-    inside, after = rest.split(END, 1)
+    if "<!-- learning:start -->" not in old:
+        old = old.rstrip() + MARKS
+    before, inside, after = between(old, "learning")
     kept = {_heading(f"### {part}"): f"### {part}".rstrip() for part in inside.split("### ")[1:]}
     kept.update({_heading(section): section.rstrip() for section in sections})
     body = "\n\n".join(kept.values())
-    path.write_text(f"{before}{START}\n\n{body}\n\n{END}{after}", encoding="utf-8")
+    path.write_text(f"{before}\n\n{body}\n\n{after}", encoding="utf-8")
 
 
 def _heading(section: str) -> str:

@@ -16,6 +16,7 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
 
 from rich.console import Console  # noqa: E402 - after the threads are limited
 
+from bench.documents import write_between  # noqa: E402
 from bench.promise import tables  # noqa: E402
 from bench.promise.cache import OUT, Cache  # noqa: E402
 from bench.promise.cases import BASELINES, DATA, KEEPS, MADE_UP, POOLS, RATES, ROOT, Case, cases  # noqa: E402
@@ -91,7 +92,7 @@ def _tell(
     if given.json != "-":
         console = Console(width=None if sys.stdout.isatty() else 210)
         for sheet in sheets:
-            console.print(tables.rich_table(*sheet))
+            console.print(tables.as_table(*sheet))
         missed = sum(not must.met for must in judged)
         console.print(f"{len(judged) - missed} of {len(judged)} met, {missed} missed")
     if given.write:
@@ -102,7 +103,7 @@ def _tell(
         written = tables.sheets(found, known, [must for must in judged if not must.met], mixllm)
         parts = [f"{header} {counted} The others are below."]
         parts += [tables.markdown(*sheet) for sheet in written if sheet[0] in {tables.CASES, tables.MUSTS}]
-        tables.write_between(DOCUMENT, "\n\n".join(parts))
+        write_between(DOCUMENT, "promise", "\n\n".join(parts))
 
 
 if __name__ == "__main__":

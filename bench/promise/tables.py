@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 from rich.table import Table
 
+from bench.documents import rich_table
 from bench.promise.cases import Case
 from bench.promise.musts import Found, Must
 from bench.promise.play import Figures, Hindsight
 
-START, END = "<!-- promise:start -->", "<!-- promise:end -->"
 CASES: Final = "Promises"
 MUSTS: Final = "What it must reach"
 MIXLLM: Final = (0.9725, 0.2418)  # share of GPT-4's quality, at this share of its cost: arXiv 2502.18482, offline
@@ -99,13 +98,8 @@ def content(
     }  # fmt: skip
 
 
-def rich_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(title=title, title_justify="left", caption=_NOTE if heads is _HEADS else None)
-    for column, head in enumerate(heads):
-        table.add_column(head, justify="right" if column else "left")
-    for row in rows:
-        table.add_row(*row)
-    return table
+def as_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    return rich_table(title, heads, rows, caption=_NOTE if heads is _HEADS else None)
 
 
 def markdown(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -117,13 +111,6 @@ def markdown(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) ->
 
     lines = [f"### {title}", "", line(heads), "|" + "---|" * (len(heads) - len(left_out))]
     return "\n".join([*lines, *(line(row) for row in rows)])
-
-
-def write_between(path: Path, body: str) -> None:
-    """Replace what stands between the two marks of the file."""
-    before, rest = path.read_text(encoding="utf-8").split(START, 1)
-    _, after = rest.split(END, 1)
-    path.write_text(f"{before}{START}\n\n{body}\n\n{END}{after}", encoding="utf-8")
 
 
 def _with_worst(runs: Sequence[Figures], name: str) -> str:

@@ -17,7 +17,6 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
 
 import numpy as np  # noqa: E402 - after the threads are limited
 from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
 from scipy.optimize import linprog  # noqa: E402
 
 from banditd.core.types import FloatArray, IntArray  # noqa: E402
@@ -25,6 +24,7 @@ from banditd.replay.contexts import build_contexts  # noqa: E402
 from banditd.replay.engine import play_seed  # noqa: E402
 from banditd.replay.plan import Plan  # noqa: E402
 from banditd.replay.promise import baseline_arm, mixture  # noqa: E402
+from bench.documents import rich_table  # noqa: E402
 from bench.promise import company  # noqa: E402
 from bench.promise.play import by_task  # noqa: E402
 
@@ -99,9 +99,8 @@ def main() -> None:
     parser.add_argument("--keep", type=float, default=0.95)
     given = parser.parse_args()
     title = f"The company, keep {given.keep:g}, {given.seeds} seeds: shares of the dearest arm's, ± a standard error"
-    table = Table(title=title)
-    for heading in ("context", "queries", "quality", "cost", "coin", "cost less coin", "rule by hand", "best table"):
-        table.add_column(heading, justify="left" if heading == "context" else "right")
+    heads = ("context", "queries", "quality", "cost", "coin", "cost less coin", "rule by hand", "best table")
+    table = rich_table(title, heads, [])
     seeds = range(given.first_seed, given.first_seed + given.seeds)
     for tagged in (False, True):
         runs = [play(seed, given.keep, given.queries, tagged=tagged) for seed in seeds]

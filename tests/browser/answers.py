@@ -12,6 +12,7 @@ from banditd.core.comparing import Compared
 from banditd.core.judging import JudgeAccount, JudgeCost, JudgeRule, LabelledVerdict
 from banditd.core.probing import ProbeAccount, ProbeRule, ProbeTally
 from banditd.core.release import REPORTED, REWARD, Guardrail, ReleaseTerms, UnitOutcome
+from banditd.core.times import iso_time
 from banditd.deciding.release_course import (
     Author,
     Release,
@@ -29,7 +30,6 @@ from banditd.services.judging.desk import judge_fields
 from banditd.services.judging.probe_state import ProbeStates
 from banditd.services.judging.trust import standing_of
 from banditd.services.releasing.words import event_answer, point_answer, release_answer
-from banditd.services.reports.rows import iso_time
 from banditd.web.schemas.candidates import CandidatesAnswer
 from banditd.web.schemas.judging import JudgesAnswer
 from banditd.web.schemas.releases import ReleaseEventsAnswer, ReleasePointsAnswer, ReleasesAnswer

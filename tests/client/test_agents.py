@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from bench.proxy import free_port
 from click.testing import CliRunner
 from mcp import Client, StdioServerParameters
 from tests.client.conftest import LiveDaemon
@@ -107,9 +107,7 @@ async def listening(process: asyncio.subprocess.Process, port: int) -> None:
 
 
 async def test_over_http_on_this_machine_only(daemon: LiveDaemon) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "banditd", "mcp", "--url", daemon.url, "--port", str(port)]
     process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
     try:

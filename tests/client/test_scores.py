@@ -21,6 +21,7 @@ from tests.client.conftest import LiveDaemon
 
 from banditd.cli import commands
 from banditd.cli.import_scores import _keep_importing
+from banditd.cli.options import Daemon
 from banditd.client import Client
 from banditd.core.errors import BanditdError, InvalidInputError, UnavailableError
 from banditd.scores.langfuse import reward_of
@@ -355,7 +356,7 @@ def test_who_looks_again_and_again_goes_on_after_a_refused_score(
         return [Score(f"score {value}", {"reference": "trace-9", "value": value, "source": "judge"})]
 
     with pytest.raises(RuntimeError, match="StopIteration"):  # the third look ends it
-        _keep_importing(look, 0.01, url=daemon.url, api_key=None, as_json=False)
+        _keep_importing(look, 0.01, daemon=Daemon(daemon.url), as_json=False)
     said = capsys.readouterr()
     assert "score 7.0: value 7.0 is outside the scale" in said.err
     assert "1 new" in said.out

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from banditd.core.anchor import AnchorOutcome, Frozen, Taking
-from banditd.core.drift import DriftRule
+from banditd.core.anchor import AnchorOutcome, DriftRule, Frozen, Taking
 from banditd.core.errors import ConflictError
 from banditd.core.ids import new_id
 from banditd.core.types import DAY_US

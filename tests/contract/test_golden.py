@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from banditd.core.drift import DriftRule
+from banditd.core.anchor import DriftRule
 from banditd.core.golden import GoldenCase, GoldenRule
 from banditd.core.judging import JudgeCost
 from banditd.core.types import DAY_US

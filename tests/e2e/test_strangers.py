@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from bench.proxy import free_port
 from tests.e2e.conftest import ROOT, Running, Start, until
 
 from banditd.client import DaemonClient
@@ -181,9 +182,7 @@ def test_the_line_that_says_where_it_serves_is_the_last_of_the_start(start: Star
 
 @pytest.mark.parametrize("closed", ["<&- >&- 2>&-", "2>&-"])
 def test_standard_streams_that_are_closed_are_nobodys(tmp_path: Path, closed: str) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = ["-m", "banditd", "serve", "--port", str(port), "--database", f"sqlite:///{tmp_path}/b.db"]
     process = subprocess.Popen(["/bin/sh", "-c", f'exec "$0" "$@" {closed}', sys.executable, *command], cwd=ROOT)
     while process.poll() is None:

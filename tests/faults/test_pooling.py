@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bench.proxy import Proxy
+from bench.proxy import Proxy, free_port
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 
@@ -67,7 +67,7 @@ def pgbouncer_url(postgres_url: str) -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="banditd-pgbouncer-"))
     folder.chmod(0o777)
     url = make_url(postgres_url)
-    port = _free_port()
+    port = free_port()
     host = url.query.get("host") or url.host
     (folder / "users.txt").write_text(f'"{url.username}" "{url.password or ""}"\n')
     (folder / "pgbouncer.ini").write_text(
@@ -86,12 +86,6 @@ def pgbouncer_url(postgres_url: str) -> Iterator[str]:
         finally:
             process.terminate()
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _listens(port: int) -> bool:

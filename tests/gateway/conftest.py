@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -86,6 +87,17 @@ async def serve_daemon(settings: Settings) -> AsyncIterator[Served]:
         yield Served(f"http://127.0.0.1:{runner.addresses[0][1]}", opened[0], settings)
     finally:
         await runner.cleanup()
+
+
+def printed_until(process: subprocess.Popen[str], last: str) -> str:
+    """What a process prints, up to the line that has ``last`` in it."""
+    printed = ""
+    assert process.stdout is not None
+    for line in process.stdout:
+        printed += line
+        if last in line:
+            break
+    return printed
 
 
 async def settling(served: Served) -> None:

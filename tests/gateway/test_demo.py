@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from openai import AsyncOpenAI
+from tests.gateway.conftest import printed_until
 
 from banditd.cli.gateway_demo import QUESTION, curl, with_echo, with_smollm
 from banditd.settings import Settings, load_settings
@@ -55,7 +56,7 @@ async def test_the_demo_answers_and_goes_on_answering(taken: bool, tmp_path: Pat
             cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(tmp_path)},
         )  # fmt: skip
         try:
-            said = await asyncio.to_thread(_until, process, "stop with Ctrl-C")
+            said = await asyncio.to_thread(printed_until, process, "stop with Ctrl-C")
             assert "answered just now by the arm" in said
             assert said.count(QUESTION) == 2  # asked, and echoed
             found = re.search(r"serves on (http://\S+?)/v1", said)
@@ -77,13 +78,3 @@ async def test_the_demo_answers_and_goes_on_answering(taken: bool, tmp_path: Pat
             process.communicate()
     assert process.returncode == 0
     assert os.listdir(tmp_path) == []  # noqa: PTH208
-
-
-def _until(process: subprocess.Popen[str], last: str) -> str:
-    said = ""
-    assert process.stdout is not None
-    for line in process.stdout:
-        said += line
-        if last in line:
-            break
-    return said

@@ -12,12 +12,12 @@ import pytest
 from bench.faulty.app import Faulty
 from bench.faulty.faults import FAULTS
 from bench.faulty.shapes import TEXT
+from bench.gateway.endings import ASKED, read
 from openai import AsyncOpenAI
 from tests.gateway.conftest import KEY, Serve, Served, arm, settling
 
 from banditd.ports import DecisionFilter
 
-ASKED: Any = [{"role": "user", "content": "Say hello."}]
 BROKEN = [name for name, fault in FAULTS.items() if fault.ending == "error"]
 HEALTHY = [name for name, fault in FAULTS.items() if fault.ending == "answer" and name not in {"ok-large", "ok-late"}]
 # What a lone arm's failure is told as: status before an answer has begun, None after it.
@@ -34,16 +34,6 @@ STATUS = {
 
 def client(served: Served) -> AsyncOpenAI:
     return AsyncOpenAI(base_url=served.base, api_key="none", max_retries=0)
-
-
-async def read(ai: AsyncOpenAI, model: str = "banditd/auto", *, stream: bool = True) -> str:
-    if not stream:
-        whole = await ai.chat.completions.create(model=model, messages=ASKED)
-        return whole.choices[0].message.content or ""
-    text = ""
-    async for chunk in await ai.chat.completions.create(model=model, messages=ASKED, stream=True):
-        text += (chunk.choices[0].delta.content or "") if chunk.choices else ""
-    return text
 
 
 async def each(fails: Callable[[str, bool], Awaitable[None]], both: list[tuple[str, bool]]) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 from bench.gateway import servers
+from bench.proxy import free_port
 
 from banditd.cli.process import own_daemon, stop_daemon
 
@@ -58,9 +59,7 @@ def proxied(folder: Path, upstream: str, banditd: str) -> Iterator[str]:
     ]  # fmt: skip
     config["general_settings"]["pass_through_endpoints"][0]["target"] = f"{banditd}/v1/rewards"
     (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {
         "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
         "BANDITD_URL": banditd, "BANDITD_TIMEOUT_S": "10", "OPENAI_API_KEY": "none", "BANDITD_KEY": "any",

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from anthropic import AsyncAnthropic
 from openai import AsyncOpenAI, BadRequestError
-from tests.gateway.conftest import Served, serve_daemon
+from tests.gateway.conftest import Served, printed_until, serve_daemon
 from tests.gateway.test_faults import settled
 
 from banditd.cli.gateway_demo import with_smollm
@@ -116,20 +116,10 @@ async def test_the_demo_serves_the_model(tmp_path: Path) -> None:
         cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(tmp_path)},
     )  # fmt: skip
     try:
-        printed = await asyncio.to_thread(_until, process, "stop with Ctrl-C")
+        printed = await asyncio.to_thread(printed_until, process, "stop with Ctrl-C")
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate()
     assert re.search(r"in front of SmolLM2", printed)
     assert re.search(r"answered just now by the arm smollm-(512|4096): \S+", printed)
     assert process.returncode == 0
-
-
-def _until(process: subprocess.Popen[str], last: str) -> str:
-    printed = ""
-    assert process.stdout is not None
-    for line in process.stdout:
-        printed += line
-        if last in line:
-            break
-    return printed

@@ -23,9 +23,9 @@ WANTED_FILE_LINES = 350
 WANTED_PARAMETERS = 8
 # Files and constructors above what is wanted. They may only shrink: lower a number when you can, add none.
 LONG_FILES = {
-    "bandit/state.py": 399,
-    "services/learning/learner.py": 386,
-    "settings/__init__.py": 359,
+    "bandit/state.py": 393,
+    "services/learning/learner.py": 385,
+    "settings/__init__.py": 358,
     "storage/archive/moves.py": 369,
 }
 LONG_CONSTRUCTORS: dict[str, int] = {}

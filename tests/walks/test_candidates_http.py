@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.over_http import client_of
+from tests.over_http import ask, client_of
 from tests.walks.conftest import make_settings
 
 from banditd.web.schemas.candidates import CandidateAnswer, CandidatesAnswer, EvaluationAnswer
@@ -18,11 +18,6 @@ async def client(sqlite_url: str) -> Any:
     settings = make_settings(sqlite_url, promise={"keep": 0.95})
     async with client_of(settings) as found:
         yield found
-
-
-async def ask(client: Any, method: str, path: str, body: object = None) -> tuple[int, Any]:
-    answer = await client.request(method, path, json=body)
-    return answer.status, await answer.json() if answer.status != 204 else None
 
 
 async def test_a_candidate_is_created_once_shown_and_deleted(client: Any) -> None:

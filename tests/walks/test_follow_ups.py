@@ -6,8 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from tests.over_http import ask, client_of
 from tests.walks.conftest import OpenDaemon, ShiftedClock, make_settings
 from tests.walks.test_release_walk import DEAR, begin, look
 
@@ -16,25 +15,14 @@ from banditd.core.release import Guardrail, ReleaseTerms
 from banditd.core.rewards import UsageReport
 from banditd.core.types import Decision, Query
 from banditd.daemon.open import Daemon, open_services
-from banditd.web.app import WebSettings, create_app
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
 @pytest.fixture
 async def client(sqlite_url: str) -> Any:
-    app = create_app(
-        lambda: open_services(make_settings(sqlite_url), start_jobs=False), WebSettings(access_log=False)
-    )
-    async with TestClient[web.Request, web.Application](TestServer(app)) as found:
+    async with client_of(make_settings(sqlite_url)) as found:
         yield found
-
-
-async def ask(client: Any, method: str, path: str, body: object = None, **headers: str) -> tuple[int, Any]:
-    answer = await client.request(
-        method, path, json=body, headers={k.replace("_", "-"): v for k, v in headers.items()}
-    )
-    return answer.status, await answer.json()
 
 
 async def test_a_decision_is_found_by_its_request_and_its_trace(client: Any) -> None:

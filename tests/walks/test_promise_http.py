@@ -9,7 +9,7 @@ import pytest
 import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from tests.over_http import client_of
+from tests.over_http import ask, client_of
 from tests.walks.conftest import make_settings
 
 from banditd.daemon.open import open_services
@@ -38,11 +38,6 @@ async def client(sqlite_url: str) -> Any:
     settings = make_settings(sqlite_url, promise={"keep": 0.95})
     async with client_of(settings) as found:
         yield found
-
-
-async def ask(client: Any, method: str, path: str, body: object = None) -> tuple[int, Any]:
-    answer = await client.request(method, path, json=body)
-    return answer.status, await answer.json()
 
 
 async def test_a_promise_is_shown_changed_and_refused(client: Any) -> None:

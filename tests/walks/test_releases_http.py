@@ -9,14 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
 from click.testing import CliRunner
+from tests.over_http import ask, client_of
 from tests.walks.conftest import make_settings
 
 from banditd.cli import commands
-from banditd.daemon.open import open_services
-from banditd.web.app import WebSettings, create_app
 from banditd.web.schemas.releases import (
     ReleaseAnswer,
     ReleaseEventsAnswer,
@@ -30,16 +27,8 @@ DOCS = Path(__file__).parents[2] / "docs" / "releases.md"
 
 @pytest.fixture
 async def client(sqlite_url: str) -> Any:
-    app = create_app(
-        lambda: open_services(make_settings(sqlite_url), start_jobs=False), WebSettings(access_log=False)
-    )
-    async with TestClient[web.Request, web.Application](TestServer(app)) as found:
+    async with client_of(make_settings(sqlite_url)) as found:
         yield found
-
-
-async def ask(client: Any, method: str, path: str, body: object = None) -> tuple[int, Any]:
-    answer = await client.request(method, path, json=body)
-    return answer.status, await answer.json()
 
 
 async def candidate(client: Any, name: str = "bold", **more: Any) -> None:

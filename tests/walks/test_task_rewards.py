@@ -6,20 +6,17 @@ import asyncio
 from typing import Any
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from tests.over_http import ask, client_of
 from tests.walks.conftest import OpenDaemon, ShiftedClock, leads, make_settings
 from tests.walks.test_context_tags import sums
-from tests.walks.test_follow_ups import ask
 from tests.walks.test_reward_walk import refolded, reward
 
 from banditd.core.errors import ConflictError, GoneError, InvalidInputError, NotFoundError
 from banditd.core.origins import Origin
 from banditd.core.rewards import TaskName, TaskReceipt, UsageReport
 from banditd.core.types import Decision, Query
-from banditd.daemon.open import Daemon, open_services
+from banditd.daemon.open import Daemon
 from banditd.services.walks import RewardInput
-from banditd.web.app import WebSettings, create_app
 
 
 async def step(daemon: Daemon, task: str | None = "run", key_name: str | None = None, **more: Any) -> Decision:
@@ -244,10 +241,7 @@ async def test_a_decision_that_has_a_share_gets_no_default(open_daemon: OpenDaem
 
 
 async def test_over_http_a_task_is_rewarded_alone(sqlite_url: str) -> None:
-    app = create_app(
-        lambda: open_services(make_settings(sqlite_url), start_jobs=False), WebSettings(access_log=False)
-    )
-    async with TestClient[web.Request, web.Application](TestServer(app)) as client:
+    async with client_of(make_settings(sqlite_url)) as client:
         for name in ("plan", "act"):
             await ask(client, "POST", "/v1/route", {"input": "?", "task_id": "run 1", "step": name})
         body = {"task_id": "run 1", "value": 1.0, "source": "metric"}

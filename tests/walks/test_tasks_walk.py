@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from tests.over_http import ask
 from tests.walks.conftest import OpenDaemon, leads, make_settings
-from tests.walks.test_follow_ups import TRACE, ask
+from tests.walks.test_follow_ups import TRACE
 from tests.walks.test_reward_walk import reward, route
 
 from banditd.core.origins import STEP

@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.over_http import key_of, replicas
+from tests.over_http import Replicas, key_of, replicas
 from tests.patience import PATIENT
 
-from banditd.daemon.open import Daemon
 from banditd.settings import Settings
 
 ARMS = [
@@ -20,12 +19,8 @@ ARMS = [
 KEYS = [key_of(name, "route", "reward", "read", "admin") for name in ("anna", "bert")]
 
 
-class Site:
+class Site(Replicas):
     """Two replicas on one database; ``post`` sends to either, as either of two API keys."""
-
-    def __init__(self, clients: list[Any], daemons: list[Daemon]) -> None:
-        self.clients = clients
-        self.daemons = daemons
 
     async def send(
         self, method: str, path: str, body: Any = None, key: str | None = "k", *, at: int = 0, who: str = "anna"

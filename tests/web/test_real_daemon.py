@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.over_http import client_of
+from tests.over_http import client_of, get
 from tests.patience import PATIENT
 
 from banditd.settings import Settings
@@ -31,12 +31,6 @@ async def live(database_url: str) -> AsyncIterator[Any]:
     )
     async with client_of(settings) as client:
         yield client
-
-
-async def get(live: Any, path: str) -> Any:
-    answer = await live.get(path)
-    assert answer.status == 200, await answer.text()
-    return await answer.json()
 
 
 async def until_learned(live: Any, policy: str, rewards: int) -> dict[str, Any]:

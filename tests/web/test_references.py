@@ -8,23 +8,18 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from tests.over_http import key_of, replicas
+from tests.over_http import Replicas, key_of, replicas
 from tests.patience import PATIENT
 
 from banditd.core.references import decision_id_in
-from banditd.daemon.open import Daemon
 from banditd.settings import Settings
 
 ARMS = [{"arm": "small"}, {"arm": "large"}]
 KEYS = [key_of(name, "route", "reward", "read") for name in ("anna", "bert")]
 
 
-class Site:
+class Site(Replicas):
     """Two replicas on one database; ``send`` goes to either, as either of two API keys."""
-
-    def __init__(self, clients: list[Any], daemons: list[Daemon]) -> None:
-        self.clients = clients
-        self.daemons = daemons
 
     async def send(
         self, method: str, path: str, body: Any = None, *, key: str | None = None, at: int = 0, who: str = "anna"

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from click.testing import CliRunner
+from tests.over_http import get
 from tests.patience import PATIENT
-from tests.web.test_real_daemon import ARMS, get, until_learned, walk
+from tests.web.test_real_daemon import ARMS, until_learned, walk
 
 from banditd.cli import commands
 from banditd.daemon.open import Daemon, open_services

@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.over_http import key_of, replicas
+from tests.over_http import Replicas, key_of, replicas
 from tests.patience import PATIENT
 
-from banditd.daemon.open import Daemon
 from banditd.settings import Settings
 
 ARMS = [{"arm": "small", "price": {"usd_per_mtok_in": 0.1, "usd_per_mtok_out": 0.4}}]
@@ -21,11 +20,7 @@ BUDGETS = [
 SCOPES = {"anna": {"route", "reward:own"}, "bert": {"route", "reward:own"}, "boss": {"admin"}, "all": {"reward"}}
 
 
-class Site:
-    def __init__(self, clients: list[Any], daemons: list[Daemon]) -> None:
-        self.clients = clients
-        self.daemons = daemons
-
+class Site(Replicas):
     async def call(self, who: str, method: str, path: str, body: Any = None, *, at: int = 0, key: str = "") -> Any:
         headers = {"Authorization": f"Bearer {who}"} | ({"Idempotency-Key": key} if key else {})
         answer = await self.clients[at].request(method, path, json=body, headers=headers)

@@ -6,16 +6,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
 
 import click
 
 from banditd.cli.options import (
     DEFAULT_CONFIG,
+    Daemon,
     daemon_options,
     json_option,
+    path_of,
     read_settings,
-    with_daemon,
     wrong_usage_exits,
 )
 from banditd.cli.show import cell, echo_json, print_table
@@ -38,7 +38,7 @@ _REFUSED_FOR_NOW: Final = frozenset({409, 422})
 @click.option("--yes", is_flag=True, help="Apply the differences; without it they are only shown.")
 @click.option("--delete", is_flag=True, help="With --yes: delete the arms that FILE lacks.")
 @json_option
-def apply(file: Path | None, url: str, api_key: str | None, yes: bool, delete: bool, as_json: bool) -> None:
+def apply(file: Path | None, daemon: Daemon, yes: bool, delete: bool, as_json: bool) -> None:
     """Show where arms and switches of the running daemon differ from FILE (default: config.yaml), and apply FILE.
 
     The configuration is read at the first start only; afterwards the database is the truth. Exit code 0: nothing
@@ -53,7 +53,7 @@ def apply(file: Path | None, url: str, api_key: str | None, yes: bool, delete: b
     """
     try:
         settings = read_settings(file or DEFAULT_CONFIG)
-        answer = with_daemon(url, api_key, lambda client: _run(client, settings, yes=yes, delete=delete))
+        answer = daemon.run(lambda client: _run(client, settings, yes=yes, delete=delete))
     except BanditdError as error:
         click.echo(f"banditd: {error.message}", err=True)
         sys.exit(EXIT_FAILED)
@@ -167,7 +167,7 @@ async def _apply_one(client: DaemonClient, difference: ArmDifference) -> None:
     from banditd.services.arm_differences import nested
 
     query = {"policy": difference.policy}
-    place = f"/v1/arms/{quote(difference.arm, safe='')}"
+    place = path_of("arms", difference.arm)
     if difference.action == "delete":
         await client.call("DELETE", place, query=query)
     elif difference.action == "add":
@@ -241,7 +241,7 @@ async def apply_switches(client: DaemonClient, wanted: Mapping[str, PolicySwitch
     """Switch these policies as the file has them."""
     for policy in policies:
         switches = _of_file(wanted[policy])
-        await client.call("PATCH", f"/v1/policies/{quote(policy, safe='')}", body=switches)
+        await client.call("PATCH", path_of("policies", policy), body=switches)
 
 
 def _of_file(switches: PolicySwitches) -> dict[str, Any]:

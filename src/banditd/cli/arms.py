@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import quote
 
 import click
 
-from banditd.cli.options import daemon_options, json_option, json_or_text, pair_of, policy_option, with_daemon
-from banditd.cli.show import cell, echo_json
+from banditd.cli.options import Daemon, daemon_options, json_option, json_or_text, pair_of, path_of, policy_option
+from banditd.cli.show import cell, tell
 from banditd.cli.tables import print_arms
 
 _ARM_OPTIONS = (
@@ -63,7 +62,7 @@ _EMPTY: Final[Mapping[str, object]] = {"capabilities": [], "params": {}, "rename
 @daemon_options
 @policy_option
 @json_option
-def arms(context: click.Context, url: str, api_key: str | None, policy: str, as_json: bool) -> None:
+def arms(context: click.Context, daemon: Daemon, policy: str, as_json: bool) -> None:
     """List the arms; subcommands add, set and delete them.
 
     \b
@@ -73,14 +72,11 @@ def arms(context: click.Context, url: str, api_key: str | None, policy: str, as_
       banditd arms set new-model --disable
       banditd arms delete new-model --policy drafts
     """
-    context.obj = {"url": url, "api_key": api_key, "policy": policy, "as_json": as_json}
+    context.obj = {"url": daemon.url, "api_key": daemon.api_key, "policy": policy, "as_json": as_json}
     if context.invoked_subcommand is not None:
         return
-    answer = with_daemon(url, api_key, lambda client: client.call("GET", "/v1/arms", query={"policy": policy}))
-    if as_json:
-        echo_json(answer)
-        return
-    print_arms(answer)
+    answer = daemon.call("GET", "/v1/arms", query={"policy": policy})
+    tell(answer, as_json, print_arms)
 
 
 def _repeat(context: click.Context, parameter: click.Parameter, value: object) -> None:
@@ -159,18 +155,12 @@ def _line(name: str, old: object, new: object) -> str:
 
 def _call(context: click.Context, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
     shared = context.obj
-    return with_daemon(
-        shared["url"],
-        shared["api_key"],
-        lambda client: client.call(method, path, body=body, query={"policy": shared["policy"]}),
-    )
+    daemon = Daemon(shared["url"], shared["api_key"])
+    return daemon.call(method, path, body=body, query={"policy": shared["policy"]})
 
 
 def _tell(context: click.Context, answer: Any, *lines: str) -> None:
-    if context.obj["as_json"]:
-        echo_json(answer)
-    else:
-        click.echo("\n".join(lines))
+    tell(answer, context.obj["as_json"], lambda _answer: click.echo("\n".join(lines)))
 
 
 @arms.command("add")
@@ -215,7 +205,7 @@ def set_arm(context: click.Context, /, arm: str, unset: tuple[str, ...], **given
     body = arm_body(given, unset)
     if not body:
         raise click.UsageError("nothing to change: give at least one option, such as --disable")
-    path = f"/v1/arms/{quote(arm, safe='')}"
+    path = path_of("arms", arm)
     before = _call(context, "GET", path)
     after = _call(context, "PATCH", path, body)
     _tell(context, after, f"arm {arm} changed", *changed_lines(before, after, body))
@@ -232,4 +222,4 @@ def delete_arm(context: click.Context, arm: str) -> None:
     Example:
       banditd arms delete new-model
     """
-    _tell(context, _call(context, "DELETE", f"/v1/arms/{quote(arm, safe='')}"), f"arm {arm} deleted")
+    _tell(context, _call(context, "DELETE", path_of("arms", arm)), f"arm {arm} deleted")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 import click
 
-from banditd.cli.options import daemon_options, json_option, json_or_text, pair_of, policy_option, with_daemon
-from banditd.cli.show import echo_json, print_table
+from banditd.cli.options import Daemon, daemon_options, json_option, json_or_text, pair_of, path_of, policy_option
+from banditd.cli.show import print_table, tell
 
 
 @click.group()
@@ -37,7 +36,7 @@ def candidate() -> None:
 )  # fmt: skip
 @json_option
 def create_candidate(
-    name: str, url: str, api_key: str | None, policy: str, settings: tuple[str, ...], arms: tuple[str, ...],
+    name: str, daemon: Daemon, policy: str, settings: tuple[str, ...], arms: tuple[str, ...],
     as_json: bool,
 ) -> None:  # fmt: skip
     """Name a difference to the policy as NAME. Needs the scope admin.
@@ -49,31 +48,29 @@ def create_candidate(
       banditd candidate create small-only --arm large.enabled=false --arm small.max_share=1
     """
     body = {"name": name, "settings": _settings(settings), "arms": _arms(arms)}
-    path = _place(policy)
-    answer = with_daemon(url, api_key, lambda client: client.call("POST", path, body=body))
-    _show(answer, as_json=as_json)
+    tell(daemon.call("POST", _place(policy), body=body), as_json, _print)
 
 
 @candidate.command("list")
 @daemon_options
 @policy_option
 @json_option
-def list_candidates(url: str, api_key: str | None, policy: str, as_json: bool) -> None:
+def list_candidates(daemon: Daemon, policy: str, as_json: bool) -> None:
     """The policy's candidates.
 
     \b
     Example:
       banditd candidate list --policy default
     """
-    answer = with_daemon(url, api_key, lambda client: client.call("GET", _place(policy)))
-    if as_json:
-        echo_json(answer)
-        return
+    tell(daemon.call("GET", _place(policy)), as_json, _print_list)
+
+
+def _print_list(answer: Mapping[str, Any]) -> None:
     rows = [(one["name"], one["class"], one["created_at"], one["words"]) for one in answer["candidates"]]
     if rows:
         print_table(None, ("candidate", "class", "created", "difference"), rows)
     else:
-        click.echo(f"policy {policy} has no candidates")
+        click.echo(f"policy {answer['policy']} has no candidates")
 
 
 @candidate.command("show")
@@ -81,14 +78,14 @@ def list_candidates(url: str, api_key: str | None, policy: str, as_json: bool) -
 @daemon_options
 @policy_option
 @json_option
-def show_candidate(name: str, url: str, api_key: str | None, policy: str, as_json: bool) -> None:
+def show_candidate(name: str, daemon: Daemon, policy: str, as_json: bool) -> None:
     """NAME beside the policy as it stands.
 
     \b
     Example:
       banditd candidate show thriftier
     """
-    _show(with_daemon(url, api_key, lambda client: client.call("GET", _place(policy, name))), as_json=as_json)
+    tell(daemon.call("GET", _place(policy, name)), as_json, _print)
 
 
 @candidate.command("shadow")
@@ -97,7 +94,7 @@ def show_candidate(name: str, url: str, api_key: str | None, policy: str, as_jso
 @policy_option
 @click.option("--stop", is_flag=True, help="Count no further; what was counted stays.")
 @json_option
-def shadow_candidate(name: str, url: str, api_key: str | None, policy: str, stop: bool, as_json: bool) -> None:
+def shadow_candidate(name: str, daemon: Daemon, policy: str, stop: bool, as_json: bool) -> None:
     """Count what NAME would have drawn, beside the traffic; nobody gets its answers. Needs the scope admin.
 
     \b
@@ -106,37 +103,32 @@ def shadow_candidate(name: str, url: str, api_key: str | None, policy: str, stop
       banditd evaluate thriftier --method shadow
       banditd candidate shadow thriftier --stop
     """
-    path, body = _place(policy, name), {"shadow": not stop}
-    _show(with_daemon(url, api_key, lambda client: client.call("PATCH", path, body=body)), as_json=as_json)
+    tell(daemon.call("PATCH", _place(policy, name), body={"shadow": not stop}), as_json, _print)
 
 
 @candidate.command("delete")
 @click.argument("name")
 @daemon_options
 @policy_option
-def delete_candidate(name: str, url: str, api_key: str | None, policy: str) -> None:
+def delete_candidate(name: str, daemon: Daemon, policy: str) -> None:
     """Delete NAME; what was found out about it stays. Needs the scope admin.
 
     \b
     Example:
       banditd candidate delete thriftier
     """
-    with_daemon(url, api_key, lambda client: client.call("DELETE", _place(policy, name)))
+    daemon.call("DELETE", _place(policy, name))
     click.echo(f"candidate {name} deleted")
 
 
-def _place(policy: str, name: str | None = None) -> str:
-    place = f"/v1/policies/{quote(policy, safe='')}/candidates"
-    return place if name is None else f"{place}/{quote(name, safe='')}"
+def _place(policy: str, *name: str) -> str:
+    return path_of("policies", policy, "candidates", *name)
 
 
-def _show(answer: Mapping[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        echo_json(answer)
-    else:
-        click.echo(f"{answer['name']} (class {answer['class'] or '-'}): {answer['words']}")
-        if answer["shadow"] is not None:
-            click.echo(answer["shadow"]["words"])
+def _print(answer: Mapping[str, Any]) -> None:
+    click.echo(f"{answer['name']} (class {answer['class'] or '-'}): {answer['words']}")
+    if answer["shadow"] is not None:
+        click.echo(answer["shadow"]["words"])
 
 
 def _settings(given: tuple[str, ...]) -> dict[str, Any]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from urllib.parse import quote
 
 import click
 
-from banditd.cli.options import daemon_options, json_option, policy_option, with_daemon
-from banditd.cli.show import echo_json, print_table
+from banditd.cli.options import Daemon, daemon_options, json_option, path_of, policy_option
+from banditd.cli.show import print_pairs, tell
 
 
 @click.command(name="correct-budget")
@@ -23,8 +22,7 @@ from banditd.cli.show import echo_json, print_table
 def correct_budget(
     budget: str,
     usd: float,
-    url: str,
-    api_key: str | None,
+    daemon: Daemon,
     policy: str,
     reason: str,
     account: str | None,
@@ -41,9 +39,4 @@ def correct_budget(
     body = {"usd": usd, "reason": reason, "policy": policy, "correction_id": correction_id or str(uuid.uuid4())}
     if account is not None:
         body["account"] = account
-    path = f"/v1/budgets/{quote(budget, safe='')}/corrections"
-    answer = with_daemon(url, api_key, lambda client: client.call("POST", path, body=body))
-    if as_json:
-        echo_json(answer)
-        return
-    print_table(None, ("", ""), list(answer.items()))
+    tell(daemon.call("POST", path_of("budgets", budget, "corrections"), body=body), as_json, print_pairs)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 import click
 
-from banditd.cli.options import daemon_options, json_option, policy_option, with_daemon
-from banditd.cli.show import echo_json
+from banditd.cli.options import Daemon, daemon_options, json_option, path_of, policy_option
+from banditd.cli.show import tell
 
 
 @click.command()
 @policy_option
 @daemon_options
 @json_option
-def drift(policy: str, url: str, api_key: str | None, as_json: bool) -> None:
+def drift(policy: str, daemon: Daemon, as_json: bool) -> None:
     """Say whether quality is slowly lost: by a provider, by our own learning or settings, or as the level alone.
 
     \b
@@ -23,11 +23,10 @@ def drift(policy: str, url: str, api_key: str | None, as_json: bool) -> None:
       banditd drift
       banditd drift --policy support --json
     """
-    path = f"/v1/policies/{quote(policy, safe='')}/drift"
-    found: dict[str, Any] = with_daemon(url, api_key, lambda client: client.call("GET", path))
-    if as_json:
-        echo_json(found)
-        return
+    tell(daemon.call("GET", path_of("policies", policy, "drift")), as_json, _print)
+
+
+def _print(found: Mapping[str, Any]) -> None:
     click.echo(found["words"])
     for name in ("provider", "own", "level", "traffic"):
         part = found[name]
@@ -59,17 +58,16 @@ def anchor() -> None:
 @policy_option
 @daemon_options
 @json_option
-def renew(reason: str | None, policy: str, url: str, api_key: str | None, as_json: bool) -> None:
+def renew(reason: str | None, policy: str, daemon: Daemon, as_json: bool) -> None:
     """Take the anchor anew: from now on routing is held to what it is now.
 
     \b
     Example:
       banditd anchor renew --reason "looked at, and fine"
     """
-    path = f"/v1/policies/{quote(policy, safe='')}/anchor/renew"
+
+    def show(found: Mapping[str, Any]) -> None:
+        click.echo(f"Policy {policy} is held to version {found['version']}, of {found['taken_at']}.")
+
     body = {} if reason is None else {"reason": reason}
-    found: dict[str, Any] = with_daemon(url, api_key, lambda client: client.call("POST", path, body=body))
-    if as_json:
-        echo_json(found)
-        return
-    click.echo(f"Policy {policy} is held to version {found['version']}, of {found['taken_at']}.")
+    tell(daemon.call("POST", path_of("policies", policy, "anchor", "renew"), body=body), as_json, show)

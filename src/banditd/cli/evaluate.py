@@ -13,8 +13,8 @@ from xml.sax.saxutils import quoteattr
 
 import click
 
-from banditd.cli.options import daemon_options, json_option, policy_option, with_daemon, wrong_usage_exits
-from banditd.cli.show import echo_json, print_table, progress_bar
+from banditd.cli.options import Daemon, daemon_options, json_option, policy_option, wrong_usage_exits
+from banditd.cli.show import print_table, progress_bar, tell
 from banditd.core.errors import BanditdError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ _RUNNING: Final = "running"
 )  # fmt: skip
 @json_option
 def evaluate(
-    name: str, url: str, api_key: str | None, policy: str, cases: Path | None, junit: Path | None, timeout: float,
+    name: str, daemon: Daemon, policy: str, cases: Path | None, junit: Path | None, timeout: float,
     as_json: bool, **given: Any,
 ) -> None:  # fmt: skip
     """Evaluate the candidate NAME from the daemon's log, or on cases with known scores. Needs the scope admin.
@@ -87,16 +87,13 @@ def evaluate(
             def show(done: int, total: int) -> None:
                 bar.update(task, completed=done, total=total or None)
 
-            found = with_daemon(url, api_key, lambda client: _evaluated(client, body, timeout, show))
+            found = daemon.run(lambda client: _evaluated(client, body, timeout, show))
     except BanditdError as error:
         click.echo(f"banditd: {error.message}", err=True)
         sys.exit(EXIT_ERROR)
     if junit is not None:
         junit.write_text(junit_text(found), encoding="utf-8")
-    if as_json:
-        echo_json(found)
-    else:
-        _print(found)
+    tell(found, as_json, _print)
     sys.exit(EXITS.get(found["phase"], EXIT_ERROR))
 
 

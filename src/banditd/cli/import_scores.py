@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from banditd.cli.options import daemon_options, json_option, with_daemon
+from banditd.cli.options import Daemon, daemon_options, json_option
 from banditd.cli.show import echo_json, progress_bar
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def import_scores() -> None:
 @click.option("--source", default="metric", show_default=True, help="Of rows without one: human, judge, ...")
 @daemon_options
 @json_option
-def import_csv(file: Path, source: str, url: str, api_key: str | None, as_json: bool) -> None:
+def import_csv(file: Path, source: str, daemon: Daemon, as_json: bool) -> None:
     """Scores of a CSV file, one per row.
 
     The first line names columns: decision_id or reference; value or thumb (up, down); and if you like metric, source,
@@ -51,14 +51,14 @@ def import_csv(file: Path, source: str, url: str, api_key: str | None, as_json: 
     """
     from banditd.scores.reading import read_csv
 
-    _import_once(url, api_key, read_csv(file, source=source), as_json=as_json, all_ours=True)
+    _import_once(daemon, read_csv(file, source=source), as_json=as_json, all_ours=True)
 
 
 @import_scores.command("open-webui")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @daemon_options
 @json_option
-def import_open_webui(file: Path, url: str, api_key: str | None, as_json: bool) -> None:
+def import_open_webui(file: Path, daemon: Daemon, as_json: bool) -> None:
     """Thumbs of Open WebUI's export of feedback; its connection sends message ids as x-banditd-reference.
 
     \b
@@ -67,7 +67,7 @@ def import_open_webui(file: Path, url: str, api_key: str | None, as_json: bool) 
     """
     from banditd.scores.reading import read_open_webui
 
-    _import_once(url, api_key, read_open_webui(file), as_json=as_json, all_ours=False)
+    _import_once(daemon, read_open_webui(file), as_json=as_json, all_ours=False)
 
 
 @import_scores.command("otlp")
@@ -75,7 +75,7 @@ def import_open_webui(file: Path, url: str, api_key: str | None, as_json: bool) 
 @click.option("--source", default="judge", show_default=True, help="Who evaluates: judge, human, ...")
 @daemon_options
 @json_option
-def import_otlp(file: TextIO, source: str, url: str, api_key: str | None, as_json: bool) -> None:
+def import_otlp(file: TextIO, source: str, daemon: Daemon, as_json: bool) -> None:
     """OpenTelemetry's events gen_ai.evaluation.result: OTLP logs in JSON, a line each; - reads them from a pipe.
 
     \b
@@ -85,7 +85,7 @@ def import_otlp(file: TextIO, source: str, url: str, api_key: str | None, as_jso
     """
     from banditd.scores.reading import read_otlp
 
-    _import_once(url, api_key, read_otlp(file, source=source), as_json=as_json, all_ours=False)
+    _import_once(daemon, read_otlp(file, source=source), as_json=as_json, all_ours=False)
 
 
 @import_scores.command("langfuse")
@@ -122,15 +122,13 @@ def import_langfuse(
     _keep_importing(look, every_s, **shared)
 
 
-def _keep_importing(
-    look: Callable[[], Any], every_s: float | None, *, url: str, api_key: str | None, as_json: bool
-) -> None:
+def _keep_importing(look: Callable[[], Any], every_s: float | None, *, daemon: Daemon, as_json: bool) -> None:
     """Once, or again and again: what is away for a while (either side) is asked again then."""
     from banditd.core.errors import UnavailableError
 
     while True:
         try:
-            whole = _import(url, api_key, asyncio.run(look()), as_json=as_json, all_ours=False)
+            whole = _import(daemon, asyncio.run(look()), as_json=as_json, all_ours=False)
             if not whole and every_s is None:
                 sys.exit(1)
         except UnavailableError as error:
@@ -142,13 +140,13 @@ def _keep_importing(
         asyncio.run(asyncio.sleep(every_s))
 
 
-def _import_once(url: str, api_key: str | None, scores: Iterable[Score], *, as_json: bool, all_ours: bool) -> None:
+def _import_once(daemon: Daemon, scores: Iterable[Score], *, as_json: bool, all_ours: bool) -> None:
     """Ends with 1 where some were refused (or, of ours, are unknown)."""
-    if not _import(url, api_key, scores, as_json=as_json, all_ours=all_ours):
+    if not _import(daemon, scores, as_json=as_json, all_ours=all_ours):
         sys.exit(1)
 
 
-def _import(url: str, api_key: str | None, scores: Iterable[Score], *, as_json: bool, all_ours: bool) -> bool:
+def _import(daemon: Daemon, scores: Iterable[Score], *, as_json: bool, all_ours: bool) -> bool:
     """Send them and say what became of them. Returns whether none was refused (or, of ours, is unknown)."""
     from banditd.scores.posting import Outcome, newest, post_scores
 
@@ -163,7 +161,7 @@ def _import(url: str, api_key: str | None, scores: Iterable[Score], *, as_json: 
             async def send(client: DaemonClient) -> None:
                 await post_scores(client, found, outcome, lambda done: bar.update(task, completed=done))
 
-            with_daemon(url, api_key, send)
+            daemon.run(send)
     finally:
         failed = outcome.refusals + (outcome.unknown if all_ours else [])
         if outcome.counts or not found:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import click
 
-from banditd.cli.options import daemon_options, json_option, policy_option, with_daemon
-from banditd.cli.show import echo_json, print_document, print_table
+from banditd.cli.options import Daemon, daemon_options, json_option, path_of, policy_option
+from banditd.cli.show import echo_json, print_document, print_table, tell
 from banditd.cli.tables import print_contexts, print_stats
 
 if TYPE_CHECKING:
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 @click.option("--report", is_flag=True, help="The policy's report: has it converged, and on what.")
 @json_option
 def stats(
-    url: str,
-    api_key: str | None,
+    daemon: Daemon,
     policy: str,
     window_s: int | None,
     contexts: bool,
@@ -46,7 +45,7 @@ def stats(
     if contexts:
         path, query = "/v1/stats/contexts", {"policy": policy}
     if report:
-        path, query = f"/v1/policies/{quote(policy, safe='')}/report", {}
+        path, query = path_of("policies", policy, "report"), {}
 
     async def ask(client: DaemonClient) -> dict[str, Any]:
         answer: dict[str, Any] = await client.call("GET", path, query=query)
@@ -55,7 +54,7 @@ def stats(
             answer |= await client.call("GET", "/v1/judges")
         return answer
 
-    answer = with_daemon(url, api_key, ask)
+    answer = daemon.run(ask)
     if as_json:
         echo_json(answer)
     elif contexts:
@@ -80,7 +79,7 @@ def _since(policy: str, since: str | None) -> dict[str, str]:
 @click.option("--tag", metavar="NAME:VALUE", help="With this value of a tag alone, such as step:plan.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many.")
 @json_option
-def decisions(url: str, api_key: str | None, as_json: bool, **filters: Any) -> None:
+def decisions(daemon: Daemon, as_json: bool, **filters: Any) -> None:
     """List decisions, newest first.
 
     \b
@@ -89,10 +88,10 @@ def decisions(url: str, api_key: str | None, as_json: bool, **filters: Any) -> N
       banditd decisions --tag step:plan --limit 50 --json
     """
     query = {name: value for name, value in filters.items() if value is not None}
-    answer = with_daemon(url, api_key, lambda client: client.call("GET", "/v1/decisions", query=query))
-    if as_json:
-        echo_json(answer)
-        return
+    tell(daemon.call("GET", "/v1/decisions", query=query), as_json, _print_decisions)
+
+
+def _print_decisions(answer: Mapping[str, Any]) -> None:
     shown = ("created_at", "decision_id", "arm", "step", "task_id", "reward", "spend_usd", "parent_decision_id")
     made = [one | {"step": one["tags"].get("step")} for one in answer["decisions"]]
     print_table("decisions", shown, [[one.get(name) for name in shown] for one in made])
@@ -104,7 +103,7 @@ def decisions(url: str, api_key: str | None, as_json: bool, **filters: Any) -> N
 @click.argument("decision_id")
 @daemon_options
 @json_option
-def decision(decision_id: str, url: str, api_key: str | None, as_json: bool) -> None:
+def decision(decision_id: str, daemon: Daemon, as_json: bool) -> None:
     """Show one decision whole: what was drawn and why, its usage and every revision of its rewards.
 
     \b
@@ -112,10 +111,9 @@ def decision(decision_id: str, url: str, api_key: str | None, as_json: bool) -> 
       banditd decision 0198c2f0-...
       banditd decision 0198c2f0-... --json
     """
-    path = f"/v1/decisions/{quote(decision_id, safe='')}"
-    answer = with_daemon(url, api_key, lambda client: client.call("GET", path))
-    if as_json:
-        echo_json(answer)
-        return
+    tell(daemon.call("GET", path_of("decisions", decision_id)), as_json, _print_decision)
+
+
+def _print_decision(answer: Mapping[str, Any]) -> None:
     # The vectors that nobody reads are in --json.
-    print_document(f"decision {decision_id}", {name: part for name, part in answer.items() if name != "x"})
+    print_document(f"decision {answer['decision_id']}", {name: part for name, part in answer.items() if name != "x"})

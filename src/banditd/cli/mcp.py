@@ -6,7 +6,7 @@ import socket
 
 import click
 
-from banditd.cli.options import daemon_options, policy_option
+from banditd.cli.options import Daemon, daemon_options, policy_option
 from banditd.core.errors import ConfigurationError, UnavailableError
 
 
@@ -16,7 +16,7 @@ from banditd.core.errors import ConfigurationError, UnavailableError
 @click.option(
     "--port", type=click.IntRange(1, 65535), help="Serve over HTTP at http://127.0.0.1:PORT/mcp instead of stdio."
 )
-def mcp(url: str, api_key: str | None, policy: str, port: int | None) -> None:
+def mcp(daemon: Daemon, policy: str, port: int | None) -> None:
     """Let agents ask: the daemon's route, reward, explain_decision, savings and arms as MCP tools.
 
     Over stdio, as an agent starts it, or over HTTP on this machine. It needs pip install 'banditd[mcp]'.
@@ -29,7 +29,7 @@ def mcp(url: str, api_key: str | None, policy: str, port: int | None) -> None:
     from banditd.agents import agent_server
 
     try:
-        server = agent_server(url, api_key, policy)
+        server = agent_server(daemon.url, daemon.api_key, policy)
     except ModuleNotFoundError as error:
         raise ConfigurationError(f"{error.name} is not installed: pip install 'banditd[mcp]'") from error
     if port is None:
@@ -41,5 +41,5 @@ def mcp(url: str, api_key: str | None, policy: str, port: int | None) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise UnavailableError(f"port {port} cannot be had: {error.strerror}; name another by --port") from error
-    click.echo(f"MCP serves on http://127.0.0.1:{port}/mcp, in front of {url} (stop with Ctrl-C)", err=True)
+    click.echo(f"MCP serves on http://127.0.0.1:{port}/mcp, in front of {daemon.url} (stop with Ctrl-C)", err=True)
     server.run("streamable-http", host="127.0.0.1", port=port)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
 
 import click
 
@@ -32,15 +35,47 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 policy_option = click.option("--policy", default="default", show_default=True, help="Which policy.")
 
 
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """Where a running daemon is, and the key that it may ask for."""
+
+    url: str
+    api_key: str | None = None
+
+    def run(self, work: Callable[[DaemonClient], Awaitable[T]], *, connections: int = 16) -> T:
+        """Run ``work`` with a client of it."""
+        from banditd.client import DaemonClient
+
+        async def run() -> T:
+            async with DaemonClient(self.url, api_key=self.api_key, connections=connections) as client:
+                return await work(client)
+
+        return asyncio.run(run())
+
+    def call(self, method: str, path: str, **more: Any) -> Any:
+        """The answer to one request. more : as ``DaemonClient.call`` has it."""
+        return self.run(lambda client: client.call(method, path, **more))
+
+
 def daemon_options(command: Command) -> Command:
-    """``--url`` and ``--api-key``."""
-    command = click.option(
+    """``--url`` and ``--api-key``, as ``daemon``."""
+
+    @functools.wraps(command)
+    def with_daemon(*given: Any, url: str, api_key: str | None, **named: Any) -> Any:
+        return command(*given, daemon=Daemon(url, api_key), **named)
+
+    with_key = click.option(
         "--api-key", envvar="BANDITD_API_KEY", show_envvar=True, help="Key of a daemon that asks for one."
-    )(command)
+    )(with_daemon)
     return click.option(
         "--url", default=DEFAULT_URL, show_default=True, envvar="BANDITD_URL", show_envvar=True,
         help="Address of the daemon.",
-    )(command)  # fmt: skip
+    )(with_key)  # fmt: skip
+
+
+def path_of(*parts: str) -> str:
+    """The path below ``/v1``; a part may be any name, with slashes in it."""
+    return "/".join(("/v1", *(quote(part, safe="") for part in parts)))
 
 
 def read_settings(config: Path | None, overrides: Mapping[str, Any] | None = None) -> Settings:
@@ -57,19 +92,6 @@ def read_settings(config: Path | None, overrides: Mapping[str, Any] | None = Non
 def is_shipped(config: Path | None) -> bool:
     """Whether no file is given or found, so that the shipped configuration holds."""
     return config is None and not DEFAULT_CONFIG.exists()
-
-
-def with_daemon(
-    url: str, api_key: str | None, work: Callable[[DaemonClient], Awaitable[T]], *, connections: int = 16
-) -> T:
-    """Run ``work`` with a client of the daemon at ``url``."""
-    from banditd.client import DaemonClient
-
-    async def run() -> T:
-        async with DaemonClient(url, api_key=api_key, connections=connections) as client:
-            return await work(client)
-
-    return asyncio.run(run())
 
 
 def wrong_usage_exits(code: int) -> type[click.Command]:

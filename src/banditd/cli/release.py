@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import click
 
-from banditd.cli.options import daemon_options, json_option, policy_option, with_daemon
-from banditd.cli.show import echo_json
+from banditd.cli.options import Daemon, daemon_options, json_option, path_of, policy_option
+from banditd.cli.show import tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,8 +53,7 @@ def start(
     windowed: bool,
     again: bool,
     policy: str,
-    url: str,
-    api_key: str | None,
+    daemon: Daemon,
     as_json: bool,
 ) -> None:
     """Begin at the first step.
@@ -76,7 +74,7 @@ def start(
     if auto:
         body["promote"] = "auto"
     body |= {name: True for name, given in (("windowed", windowed), ("again", again)) if given}
-    _show(with_daemon(url, api_key, lambda client: client.call("POST", "/v1/releases", body=body)), as_json)
+    tell(daemon.call("POST", "/v1/releases", body=body), as_json, _print)
 
 
 def _guardrail(text: str) -> dict[str, object]:
@@ -101,8 +99,7 @@ def status(
     watch: bool,
     interval_s: float,
     policy: str,
-    url: str,
-    api_key: str | None,
+    daemon: Daemon,
     as_json: bool,
 ) -> None:
     """Show how a release stands, in words first; without an id the newest of the policy.
@@ -130,9 +127,9 @@ def status(
 
     if watch:
         with contextlib.suppress(KeyboardInterrupt):
-            with_daemon(url, api_key, follow)
+            daemon.run(follow)
         return
-    _show(with_daemon(url, api_key, ask), as_json)
+    tell(daemon.run(ask), as_json, _print)
 
 
 def _verb(name: str, words: str) -> Callable[..., None]:
@@ -142,7 +139,7 @@ def _verb(name: str, words: str) -> Callable[..., None]:
     @daemon_options
     @json_option
     def run(
-        release_id: str | None, reason: str | None, policy: str, url: str, api_key: str | None, as_json: bool,
+        release_id: str | None, reason: str | None, policy: str, daemon: Daemon, as_json: bool,
         force: bool = False,
     ) -> None:  # fmt: skip
         body: dict[str, object] = ({} if reason is None else {"reason": reason}) | ({"force": True} if force else {})
@@ -154,7 +151,7 @@ def _verb(name: str, words: str) -> Callable[..., None]:
             )
             return answer
 
-        _show(with_daemon(url, api_key, ask), as_json)
+        tell(daemon.run(ask), as_json, _print)
 
     if name == "promote":
         run = click.option("--force", is_flag=True, help="Although the step is not over.")(run)
@@ -172,7 +169,7 @@ abort = _verb("abort", "End it: all traffic is the incumbent's again.")
 @policy_option
 @daemon_options
 @json_option
-def rollback(reason: str | None, policy: str, url: str, api_key: str | None, as_json: bool) -> None:
+def rollback(reason: str | None, policy: str, daemon: Daemon, as_json: bool) -> None:
     """Abort the open release of a policy, else take its newest promotion back.
 
     \b
@@ -180,18 +177,14 @@ def rollback(reason: str | None, policy: str, url: str, api_key: str | None, as_
       banditd release rollback --reason complaints
     """
     body = {} if reason is None else {"reason": reason}
-    path = f"/v1/policies/{quote(policy, safe='')}/rollback"
-    answer = with_daemon(url, api_key, lambda client: client.call("POST", path, body=body))
-    if as_json:
-        echo_json(answer)
-    else:
-        click.echo(answer["words"])
+    answer = daemon.call("POST", path_of("policies", policy, "rollback"), body=body)
+    tell(answer, as_json, lambda found: click.echo(found["words"]))
 
 
 async def _find(client: DaemonClient, release_id: str | None, policy: str) -> dict[str, Any]:
     """The release of that id, else the newest of the policy."""
     if release_id is not None:
-        found: dict[str, Any] = await client.call("GET", f"/v1/releases/{quote(release_id, safe='')}")
+        found: dict[str, Any] = await client.call("GET", path_of("releases", release_id))
         return found
     newest = await client.call("GET", "/v1/releases", query={"policy": policy, "limit": 1})
     if not newest["releases"]:
@@ -200,10 +193,7 @@ async def _find(client: DaemonClient, release_id: str | None, policy: str) -> di
     return one
 
 
-def _show(answer: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        echo_json(answer)
-        return
+def _print(answer: dict[str, Any]) -> None:
     from banditd.cli.release_frame import event_lines, lines_of
 
     for line in (*lines_of(answer), *event_lines(answer.get("events", []))):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from banditd.cli.options import two_prices, with_daemon
+from banditd.cli.options import Daemon, two_prices
 from banditd.cli.show import console, progress_bar
 
 if TYPE_CHECKING:
@@ -338,6 +338,6 @@ def _live(
             f"the report compares with {options.budget_usd}",
             err=True,
         )
-    return with_daemon(
-        url, api_key, lambda client: run_with(plan, lambda _seed: LiveDecider(client, plan, policy=policy), show)
+    return Daemon(url, api_key).run(
+        lambda client: run_with(plan, lambda _seed: LiveDecider(client, plan, policy=policy), show)
     )

@@ -26,6 +26,14 @@ def echo_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
+def tell(found: T, as_json: bool, for_people: Callable[[T], None]) -> None:
+    """Print what was found: as JSON for programs, or as ``for_people`` does."""
+    if as_json:
+        echo_json(found)
+    else:
+        for_people(found)
+
+
 def console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
@@ -127,6 +135,11 @@ def _are_ids(rows: Sequence[Sequence[object]], index: int) -> bool:
 
 def _is_id(value: object) -> bool:
     return isinstance(value, str) and _ID.fullmatch(value) is not None
+
+
+def print_pairs(document: Mapping[str, object]) -> None:
+    """Names and values, one below the other."""
+    print_table(None, ("", ""), list(document.items()))
 
 
 def print_document(title: str, document: Mapping[str, Any]) -> None:

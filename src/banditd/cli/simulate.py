@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from banditd.cli.options import config_option, daemon_options, json_option, policy_option, with_daemon
+from banditd.cli.options import Daemon, config_option, daemon_options, json_option, policy_option
 from banditd.cli.show import echo_json, print_table, progress_bar
 from banditd.cli.tables import dollars, percent, print_headline
 
@@ -41,8 +41,7 @@ LINES = 10
 )
 @json_option
 def simulate(
-    url: str,
-    api_key: str | None,
+    daemon: Daemon,
     config: Path | None,
     policy: str,
     requests: int,
@@ -70,7 +69,7 @@ def simulate(
     if gateway:
         from banditd.cli.gateway_demo import serve_gateway
 
-        serve_gateway(url, config)
+        serve_gateway(daemon.url, config)
         return
     from banditd.simulate.runner import SimulationOptions
 
@@ -83,12 +82,10 @@ def simulate(
         invent_arms=invent_arms,
     )
     with ExitStack() as stack:
-        if start_if_absent and not with_daemon(url, api_key, lambda client: client.alive()):
-            url = _own_daemon(stack, config)
-            click.echo(f"no daemon answered, so one was started on {url} with a database of its own", err=True)
-        result = with_daemon(
-            url, api_key, lambda client: _run(client, options, report, as_json), connections=concurrency + 4
-        )
+        if start_if_absent and not daemon.run(lambda client: client.alive()):
+            daemon = Daemon(_own_daemon(stack, config), daemon.api_key)
+            click.echo(f"no daemon answered, so one was started on {daemon.url} with a database of its own", err=True)
+        result = daemon.run(lambda client: _run(client, options, report, as_json), connections=concurrency + 4)
     if as_json:
         echo_json(result)
         return

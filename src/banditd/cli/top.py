@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from banditd.cli.options import daemon_options, json_option, policy_option, with_daemon
+from banditd.cli.options import Daemon, daemon_options, json_option, policy_option
 from banditd.cli.show import console, echo_json
 from banditd.core.errors import UnavailableError
 
@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 )
 @click.option("--once", is_flag=True, help="Print one frame and end; so does a pipe.")
 @json_option
-def top(
-    url: str, api_key: str | None, policy: str, window_s: int, interval_s: float, once: bool, as_json: bool
-) -> None:
+def top(daemon: Daemon, policy: str, window_s: int, interval_s: float, once: bool, as_json: bool) -> None:
     """Watch arms, exploration, spend and alarms, live. Ctrl-C ends it.
 
     Everything it shows is from /v1/stats, /v1/savings, /v1/arms, /v1/budgets and /health/readiness; a key needs the
@@ -45,16 +43,16 @@ def top(
       banditd top --json | jq .alarms
     """
     if as_json:
-        echo_json(with_daemon(url, api_key, lambda client: take(client, policy, window_s)).as_json())
+        echo_json(daemon.run(lambda client: take(client, policy, window_s)).as_json())
         return
     screen = console()
     if once or not screen.is_terminal:
         from banditd.cli.frame import frame
 
-        screen.print(frame(url, with_daemon(url, api_key, lambda client: take(client, policy, window_s)), None))
+        screen.print(frame(daemon.url, daemon.run(lambda client: take(client, policy, window_s)), None))
         return
     with contextlib.suppress(KeyboardInterrupt):
-        with_daemon(url, api_key, lambda client: _watch(client, policy, window_s, interval_s))
+        daemon.run(lambda client: _watch(client, policy, window_s, interval_s))
 
 
 async def take(client: DaemonClient, policy: str, window_s: int) -> Sample:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 import click
 
-from banditd.cli.options import daemon_options, json_option, pair_of, policy_option, with_daemon
-from banditd.cli.show import echo_json, print_table
+from banditd.cli.options import Daemon, daemon_options, json_option, pair_of, path_of, policy_option
+from banditd.cli.show import echo_json, print_pairs, print_table, tell
 from banditd.cli.tables import promise_in_words
 
 
@@ -49,8 +49,7 @@ from banditd.cli.tables import promise_in_words
 @json_option
 def route(
     text: str,
-    url: str,
-    api_key: str | None,
+    daemon: Daemon,
     policy: str,
     excluded: tuple[str, ...],
     tags: tuple[str, ...],
@@ -84,7 +83,7 @@ def route(
     }
     body |= {"recipes": False} if stated["recipes"] is False else {}  # the only field that is true from the start
     headers = {"Idempotency-Key": idempotency_key} if idempotency_key else None
-    answer = with_daemon(url, api_key, lambda client: client.call("POST", "/v1/route", body=body, headers=headers))
+    answer = daemon.call("POST", "/v1/route", body=body, headers=headers)
     if as_json:
         echo_json(answer)
         return
@@ -116,8 +115,7 @@ def reward(
     value: str | None,
     reference: bool,
     task: bool,
-    url: str,
-    api_key: str | None,
+    daemon: Daemon,
     source: str,
     metric: str,
     arm: str | None,
@@ -146,30 +144,26 @@ def reward(
     if retract == (value is not None):
         raise click.UsageError("give either a VALUE (a number, up or down) or --retract")
     body |= {"retract": True} if value is None else _value(value)
-    receipt = with_daemon(url, api_key, lambda client: client.reward(body, idempotency_key=idempotency_key))
-    if as_json:
-        echo_json(receipt)
-        return
-    print_table(None, ("", ""), list(receipt.items()))
+    receipt = daemon.run(lambda client: client.reward(body, idempotency_key=idempotency_key))
+    tell(receipt, as_json, print_pairs)
 
 
 @click.command()
 @click.argument("decision_id")
 @daemon_options
 @json_option
-def abandon(decision_id: str, url: str, api_key: str | None, as_json: bool) -> None:
+def abandon(decision_id: str, daemon: Daemon, as_json: bool) -> None:
     """Say that a decision was never served: its estimate is released, nothing is learned of it.
 
     \b
     Example:
       banditd abandon 0198c2f0-...
     """
-    path = f"/v1/decisions/{quote(decision_id, safe='')}/abandon"
-    answer = with_daemon(url, api_key, lambda client: client.call("POST", path))
-    if as_json:
-        echo_json(answer)
-    else:
+
+    def show(answer: Mapping[str, Any]) -> None:
         click.echo(f"decision {decision_id} {'abandoned' if answer['abandoned'] else 'was abandoned already'}")
+
+    tell(daemon.call("POST", path_of("decisions", decision_id, "abandon")), as_json, show)
 
 
 def _is_stated(value: object) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from banditd.core.drift import DriftRule
+from banditd.core.anchor import DriftRule
 
 GoldenState = Literal["waiting", "calling", "answered", "judging", "judged", "failed", "lost", "dropped"]
 """The arm is to be called, is being called; the judge is to be called, is being called; scored; no call gave an

@@ -8,7 +8,7 @@ database. Money is in US dollars (``*_usd``). Rewards are in [0, 1].
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, get_args
 
@@ -155,6 +155,12 @@ class Arm:
     created_at_us: int = 0
     updated_at_us: int = 0
     generation: int = 1
+
+
+PRICE_FIELDS: Final = tuple(one.name for one in fields(Price))
+_OTHERS: Final = {"policy", "arm", "price", "capabilities", "recipe", "created_at_us", "updated_at_us", "generation"}
+PLAIN_FIELDS: Final = tuple(one.name for one in fields(Arm) if one.name not in _OTHERS)
+"""What an operator says of an arm that the configuration, HTTP and SQL have under the same name, as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

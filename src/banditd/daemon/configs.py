@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from banditd.bandit.policies.base import PolicySettings
+from banditd.core.anchor import DriftRule
 from banditd.core.constraint import ArmConstraint
-from banditd.core.drift import DriftRule
 from banditd.core.judging import SOURCE_PREFIX
 from banditd.core.money import BudgetRule
 from banditd.deciding.constraints import Conditions, Constraint

@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from banditd.core.drift import DriftRule
+from banditd.core.anchor import DriftRule
 from banditd.core.errors import ConfigurationError
 from banditd.core.golden import GoldenPrompt, GoldenRule
 from banditd.settings import Settings

@@ -21,7 +21,7 @@ from banditd.core.release import (
     UnitOutcome,
 )
 from banditd.deciding.release_windows import IN_A_ROW, Windows
-from banditd.ope.betting import DropTest
+from banditd.ope.betting import DropTest, evidence_of
 from banditd.ope.split import SplitTest
 
 QUIET: Final = 5.0
@@ -101,7 +101,7 @@ class ReleaseTests:
         for name, kind, log_needed in self._limits(terms):
             reached = self.splits[name] if kind == "split" else self.tests[name]
             if reached.log_evidence >= log_needed:
-                return Alarm(kind, name, math.exp(min(reached.log_evidence, 700.0)))
+                return Alarm(kind, name, evidence_of(reached.log_evidence))
         return None
 
     def _limits(self, terms: ReleaseTerms) -> list[tuple[str, Kind, float]]:

@@ -15,10 +15,9 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Final, TextIO
 
+from banditd.core.times import iso_second
 from banditd.obs.log_writer import LogHandler
 from banditd.obs.outline import LIBRARY_EVENT, OURS, is_ours, outline_exception, outline_record
 
@@ -204,12 +203,7 @@ def _event(record: logging.LogRecord) -> str:
 
 def _timestamp(seconds: float) -> str:
     whole = int(seconds)
-    return f"{_second(whole)}.{int((seconds - whole) * 1000):03d}Z"
-
-
-@lru_cache(maxsize=8)
-def _second(whole: int) -> str:
-    return datetime.fromtimestamp(whole, UTC).replace(tzinfo=None).isoformat()
+    return f"{iso_second(whole)}.{int((seconds - whole) * 1000):03d}Z"
 
 
 def _one_line(text: str) -> str:

@@ -55,6 +55,11 @@ def log_evidence(stakes: FloatArray) -> FloatArray:
     return found
 
 
+def evidence_of(logarithm: float) -> float:
+    """Evidence of that logarithm, as a number that JSON has."""
+    return math.exp(min(logarithm, 700.0))
+
+
 def compared(share: float) -> tuple[int, int]:
     """How many units of (candidate, incumbent) one comparison takes. share : of units that are the candidate's."""
     return _taken(share / (1.0 - share)), _taken((1.0 - share) / share)

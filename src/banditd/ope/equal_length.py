@@ -20,6 +20,7 @@ import numpy as np
 from scipy.special import expit, stdtrit
 
 from banditd.core.types import FloatArray
+from banditd.ope.fixed import LEVEL
 
 FEWEST_PAIRS: Final = 20
 PRIOR_DEVIATION: Final = (2.5, 2.0)
@@ -74,7 +75,7 @@ def at_equal_length(preferred: FloatArray, length: FloatArray, other_length: Flo
             break
     # Ties vary less than the binomial that this allows for, so that the interval is rather too wide.
     deviation = math.sqrt(float(np.linalg.inv(information)[0, 0]))
-    reach = float(stdtrit(n - 2.0, 0.975)) * deviation
+    reach = float(stdtrit(n - 2.0, LEVEL)) * deviation
     low, rate, high = (float(expit(theta[0] + shift)) for shift in (-reach, 0.0, reach))
     return EqualLength(
         rate=rate,

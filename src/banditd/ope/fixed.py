@@ -26,7 +26,10 @@ from scipy.special import stdtrit
 
 FEWEST: Final = 2.0  # drawn answers, and answers' worth, below which there is no interval
 _PSEUDO_POWER: Final = 0.5  # of two residuals of 1/2: as if the arm had been a fair coin twice
-_LEVEL: Final = 0.975
+LEVEL: Final = 0.975
+"""The upper end of a two-sided interval of 95 %, as a probability ..."""
+Z: Final = 1.959963984540054
+"""... and in standard errors of the normal distribution."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,7 @@ def design_half_width(rated: int, drawn: int, inverse_probability: float, residu
         return math.inf
     power = mean_residual_power(rated, drawn, residual_power)
     odds = max(inverse_probability - rated, 0.0)
-    return float(stdtrit(sample - 1.0, _LEVEL)) * math.sqrt(power * odds) / rated
+    return float(stdtrit(sample - 1.0, LEVEL)) * math.sqrt(power * odds) / rated
 
 
 def mean_residual_power(rated: int, drawn: int, residual_power: float) -> float:

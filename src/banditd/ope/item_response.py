@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc, expit
 
 from banditd.core.types import FloatArray
+from banditd.ope.fixed import Z
 
-Z: Final = 1.959963984540054  # the 97.5 % point of the normal distribution
 SPREAD_LOGITS: Final = 2.0
 """Prior standard deviation of an ability about the abilities' mean, and of a difficulty about the difficulties'."""
 LEVEL_LOGITS: Final = 4.0

@@ -20,11 +20,11 @@ import numpy as np
 from scipy.special import stdtrit
 
 from banditd.core.types import FloatArray
+from banditd.ope.fixed import LEVEL
 
 PSEUDO_LABELS: Final = 2.0
 FEWEST_LABELS: Final = 10
 """Below it there is no interval: even Student's is too narrow for so few rewards that are 0 or 1."""
-_LEVEL: Final = 0.975  # of the two-sided interval of 95 %
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def powered_mean(
     pseudo = PSEUDO_LABELS * 0.25 / effective**2
     alone = float(of_labels @ of_labels) + pseudo
     variance = float(np.square(of_labels - power * difference).sum()) + pseudo
-    half = float(stdtrit(max(effective - 1.0, 1.0), _LEVEL)) * math.sqrt(variance)
+    half = float(stdtrit(max(effective - 1.0, 1.0), LEVEL)) * math.sqrt(variance)
     return PoweredMean(
         mean=min(max(mean, 0.0), 1.0),
         low=max(mean - half, 0.0),

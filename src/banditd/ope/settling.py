@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from banditd.ope.fixed import FEWEST, FixedArmSums, mean_residual_power
+from banditd.ope.fixed import FEWEST, FixedArmSums, Z, mean_residual_power
 
 ENOUGH_TO_FORETELL: Final = 20
 """Rated decisions below which nothing is foretold: how far rewards spread is hardly known."""
-_Z: Final = 1.959963984540054
 
 
 def decisions_to_settle(sums: FixedArmSums, half_width: float, share: float) -> int | None:
@@ -34,8 +33,8 @@ def decisions_to_settle(sums: FixedArmSums, half_width: float, share: float) -> 
     power = mean_residual_power(sums.rated, sums.drawn, sums.residual_power)
     to_come = (1.0 - share) / share
     so_far = max(sums.inverse_probability - sums.rated, 0.0)
-    linear = _Z * _Z * power * to_come
-    constant = _Z * _Z * power * (so_far - to_come * sums.rated)
+    linear = Z * Z * power * to_come
+    constant = Z * Z * power * (so_far - to_come * sums.rated)
     root = math.sqrt(max(linear * linear + 4.0 * half_width * half_width * constant, 0.0))
     total = (linear + root) / (2.0 * half_width * half_width)
     answers = max(FEWEST - sums.drawn, 0.0) / share

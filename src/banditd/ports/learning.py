@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from banditd.core.anchor import AnchorOutcome
-from banditd.core.drift import DriftRule
+from banditd.core.anchor import AnchorOutcome, DriftRule
 from banditd.core.release import UnitOutcome
 from banditd.core.rewards import Contribution, RewardEvent
 from banditd.core.shadow import Shadowed

@@ -10,7 +10,7 @@ from banditd.bandit.policies.base import ArmPrior, PolicySettings
 from banditd.bandit.snapshot import Snapshot
 from banditd.bandit.state import PolicyState
 from banditd.budget.amounts import Amounts
-from banditd.core.drift import DriftRule
+from banditd.core.anchor import DriftRule
 from banditd.core.errors import NotFoundError
 from banditd.core.money import BudgetRule
 from banditd.core.recipes import Stage

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from banditd.core.calls import check_params
 from banditd.core.errors import ConfigurationError, InvalidInputError
 from banditd.core.recipes import MOST_PARTS, Comparison, Recipe, RecipeKind
-from banditd.core.types import Arm, Price, QualityTier
+from banditd.core.types import PLAIN_FIELDS, PRICE_FIELDS, Arm, Price, QualityTier
 from banditd.deciding.recipe_arms import check_recipe
 from banditd.settings.base import NAME_PATTERN, Section
 
@@ -87,33 +87,11 @@ class ArmSettings(Section):
         return Arm(
             policy=policy,
             arm=self.arm,
-            upstream_model=self.upstream_model or self.arm,
-            provider=self.provider,
-            price=Price(
-                usd_per_mtok_in=self.price.usd_per_mtok_in,
-                usd_per_mtok_out=self.price.usd_per_mtok_out,
-                usd_per_request=self.price.usd_per_request,
-                usd_per_mtok_cached_in=self.price.usd_per_mtok_cached_in,
-            ),
-            enabled=self.enabled,
+            price=Price(*(getattr(self.price, name) for name in PRICE_FIELDS)),
             capabilities=frozenset(self.capabilities),
-            context_window_tokens=self.context_window_tokens,
-            quality_prior=self.quality_prior,
-            prior_worth=self.prior_worth,
-            quality_tier=self.quality_tier,
-            expected_output_tokens=self.expected_output_tokens,
-            expected_latency_ms=self.expected_latency_ms,
-            min_share=self.min_share,
-            max_share=self.max_share,
-            kwh_per_mtok_in=self.kwh_per_mtok_in,
-            kwh_per_mtok_out=self.kwh_per_mtok_out,
-            onboarding_decisions=self.onboarding_decisions,
-            onboarding_usd=self.onboarding_usd,
-            upstream=self.upstream,
-            params=self.params,
-            rename_params=self.rename_params,
-            first_token_s=self.first_token_s,
             recipe=None if self.recipe is None else self.recipe.named(self.arm),
+            **{name: getattr(self, name) for name in PLAIN_FIELDS}
+            | {"upstream_model": self.upstream_model or self.arm},
         )
 
 

@@ -27,7 +27,6 @@ class AccountCharges:
     """Reads and raises accounts inside a transaction of somebody else."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
         self._write = Prepared(
             engine,
             dialect.replace_row(engine, budget_account, _SUMS),

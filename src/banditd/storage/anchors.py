@@ -13,8 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
-from banditd.core.anchor import Anchor, AnchorEvent, AnchorOutcome, AnchorState, Frozen, Taking
-from banditd.core.drift import DriftRule
+from banditd.core.anchor import Anchor, AnchorEvent, AnchorOutcome, AnchorState, DriftRule, Frozen, Taking
 from banditd.core.errors import BanditdError, ConflictError
 from banditd.core.ids import lowest_id, new_id
 from banditd.core.release import REWARD

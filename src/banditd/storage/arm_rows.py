@@ -9,35 +9,18 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, bindparam, func, select
 
 from banditd.core.recipes import Recipe
-from banditd.core.types import Arm, ArmUsage, Price
+from banditd.core.types import PLAIN_FIELDS, PRICE_FIELDS, Arm, ArmUsage, Price
 from banditd.storage.schema import arm_total
 
-PRICE: Final = ("usd_per_mtok_in", "usd_per_mtok_out", "usd_per_request", "usd_per_mtok_cached_in")
+_JSON: Final = ("params", "rename_params")
 _PLAIN: Final = (
     "policy",
     "arm",
-    "upstream_model",
-    "provider",
-    "enabled",
-    "context_window_tokens",
-    "quality_prior",
-    "prior_worth",
-    "quality_tier",
-    "expected_output_tokens",
-    "expected_latency_ms",
-    "min_share",
-    "max_share",
-    "kwh_per_mtok_in",
-    "kwh_per_mtok_out",
-    "onboarding_decisions",
-    "onboarding_usd",
-    "upstream",
-    "first_token_s",
+    *(name for name in PLAIN_FIELDS if name not in _JSON),
     "created_at_us",
     "updated_at_us",
     "generation",
 )
-_JSON: Final = ("params", "rename_params")
 
 
 def arm_of(row: Row[Any]) -> Arm:
@@ -59,11 +42,11 @@ def values_of(arm: Arm) -> dict[str, Any]:
 
 
 def price_of(row: Row[Any]) -> Price:
-    return Price(*(getattr(row, name) for name in PRICE))
+    return Price(*(getattr(row, name) for name in PRICE_FIELDS))
 
 
 def price_values(price: Price) -> dict[str, float | None]:
-    values = {name: getattr(price, name) for name in PRICE}
+    values = {name: getattr(price, name) for name in PRICE_FIELDS}
     return {name: None if value is None else float(value) for name, value in values.items()}
 
 

@@ -13,11 +13,11 @@ from banditd.core.errors import BanditdError, ConflictError, NotFoundError
 from banditd.core.generations import shown_as
 from banditd.core.recipes import Stage
 from banditd.core.request_keys import RequestKey
-from banditd.core.types import Arm, ArmUsage, Price
+from banditd.core.types import PRICE_FIELDS, Arm, ArmUsage, Price
 from banditd.ports import Check, Revise
 from banditd.storage import dialect
 from banditd.storage.among import among, rows_among
-from banditd.storage.arm_rows import PRICE, arm_again, arm_of, pack_arm, price_of, price_values, read_usage, values_of
+from banditd.storage.arm_rows import arm_again, arm_of, pack_arm, price_of, price_values, read_usage, values_of
 from banditd.storage.engine import Database
 from banditd.storage.journal import SumJournal
 from banditd.storage.keys import once
@@ -243,7 +243,9 @@ class SqlArmStore:
 
     def _append_price(self, connection: Connection, policy: str, arm: str, price: Price, valid_from_us: int) -> None:
         row = {"policy": policy, "arm": arm, "valid_from_us": valid_from_us}
-        connection.execute(dialect.replace_row(self._database.engine, arm_price, PRICE), row | price_values(price))
+        connection.execute(
+            dialect.replace_row(self._database.engine, arm_price, PRICE_FIELDS), row | price_values(price)
+        )
 
 
 def _usage(connection: Connection, policy: str) -> dict[str, ArmUsage]:
@@ -266,12 +268,12 @@ def _due_prices(connection: Connection, now_us: int) -> dict[tuple[str, str], Pr
         .where(q.policy == t.policy, q.arm == t.arm, q.valid_from_us <= now_us)
         .scalar_subquery()
     )
-    query = select(arm_table, *(p[name].label(f"due_{name}") for name in PRICE)).where(
+    query = select(arm_table, *(p[name].label(f"due_{name}") for name in PRICE_FIELDS)).where(
         p.policy == t.policy, p.arm == t.arm, p.valid_from_us == newest, t.deleted_at_us.is_(None)
     )
     due = {}
     for row in connection.execute(query):
-        price = Price(*(getattr(row, f"due_{name}") for name in PRICE))
+        price = Price(*(getattr(row, f"due_{name}") for name in PRICE_FIELDS))
         if price != price_of(row):
             due[row.policy, row.arm] = price
     return due

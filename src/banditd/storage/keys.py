@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Row, RowMapping, Select, delete, insert, select, tuple_
+from sqlalchemy import Connection, Row, RowMapping, Select, bindparam, delete, insert, select, tuple_
 
 from banditd.core.errors import BanditdError, ConflictError, DecisionDamagedError
 from banditd.core.request_keys import RequestKey
@@ -25,6 +25,7 @@ from banditd.storage.schema.record import decision_of
 T = TypeVar("T")
 Name = tuple[str, str, str, str]
 """(policy, name of the API key, operation, key): what one request, or one batch, is known by."""
+_POLICY_OF: Final = select(decision.c.policy).where(decision.c.decision_id == bindparam("decision_id"))
 
 
 def name_of(policy: str, key: RequestKey) -> Name:
@@ -81,8 +82,7 @@ def once_for_decision(
     """``once`` for what is done to a decision: the key is one of its policy's."""
     policy = None
     if key is not None:
-        query = select(decision.c.policy).where(decision.c.decision_id == decision_id)
-        policy = connection.execute(query).scalar_one_or_none()
+        policy = connection.execute(_POLICY_OF, {"decision_id": decision_id}).scalar_one_or_none()
     if policy is None:  # no key, or no such decision: ``work`` says so
         return work()
     return once(connection, policy, key, at_us, work, pack=pack, again=again)

@@ -7,16 +7,16 @@ queue has no order and no watermark: exactly the claimed rows are deleted. The a
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Mapping
-from typing import Final
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Final
 
-from sqlalchemy import BigInteger, Connection, Delete, Update, bindparam, delete, insert, or_, select, tuple_, update
+from sqlalchemy import BigInteger, Connection, Delete, Update, bindparam, delete, insert, or_, select, update
 
 from banditd.core.errors import BanditdError, LeaseLostError
 from banditd.ope.fixed import FIXED_ARM_COUNTS, FIXED_ARM_SUMS
 from banditd.ports import FoldCommit, FoldItem, StatDelta, StoredLearning, StoredSegment
 from banditd.storage import dialect, queues
-from banditd.storage.among import among, in_chunks
+from banditd.storage.among import among, in_chunks, rows_among
 from banditd.storage.anchors import count_anchored
 from banditd.storage.arm_rewards import write_other_contributions
 from banditd.storage.delays import delay_bin
@@ -45,7 +45,6 @@ from banditd.storage.sums import SumWriter, bucket_of
 LEARNER_LEASE: Final = "learner"
 SNAPSHOTS_KEPT: Final = 200
 SNAPSHOTS_THINNED: Final = 64
-_CHUNK: Final = 500
 _REWARD_SUMS: Final = (
     "rewards",
     *FIXED_ARM_SUMS[:FIXED_ARM_COUNTS],
@@ -82,13 +81,14 @@ class SqlLearningStore:
         return await self._database.read(lambda connection: _load(connection, policy, schema_hash, since_version))
 
     async def versions(self, schemas: Mapping[str, str] | None = None) -> Mapping[str, int]:
-        s = learner_state.c
-        query = select(s.policy, s.version).order_by(s.updated_at_us, s.version)
-        if schemas is not None:
-            query = query.where(tuple_(s.policy, s.schema_hash).in_(list(schemas.items())))
-        return await self._database.read(
-            lambda connection: {row.policy: row.version for row in connection.execute(query)}
-        )
+        def work(connection: Connection) -> dict[str, int]:
+            if schemas is None:
+                rows: Iterable[Any] = connection.execute(_VERSIONS)
+            else:
+                rows = rows_among(connection, _VERSIONS_OF, list(schemas.items()))
+            return {row.policy: row.version for row in rows}
+
+        return await self._database.read(work)
 
     async def claim(self, policy: str, limit: int, *, schema_hash: str | None = None) -> list[FoldItem]:
         def work(connection: Connection) -> list[FoldItem]:
@@ -173,10 +173,9 @@ class SqlLearningStore:
         return stored.one_or_none() is not None
 
     def _write_segments(self, connection: Connection, fold: FoldCommit) -> None:
-        c = segment.c
-        of_state = (c.policy == fold.policy) & (c.schema_hash == fold.schema_hash)
+        of_state = {"of_policy": fold.policy, "of_schema": fold.schema_hash}
         for chunk in in_chunks(fold.dropped_segments):
-            connection.execute(delete(segment).where(of_state, among(c.arm, c.epoch)), chunk)
+            connection.execute(_DROP_SEGMENTS, of_state | chunk)
         if fold.segments:
             key = {"policy": fold.policy, "schema_hash": fold.schema_hash}
             connection.execute(
@@ -187,7 +186,7 @@ class SqlLearningStore:
     def _write_contributions(self, connection: Connection, fold: FoldCommit) -> None:
         gone = [decision_id for decision_id, put in fold.contributions.items() if put is None]
         for chunk in in_chunks(gone):
-            connection.execute(delete(contribution).where(among(contribution.c.decision_id)), chunk)
+            connection.execute(_DROP_CONTRIBUTIONS, chunk)
         rows = [
             (decision_id, fold.policy, put.arm, put.epoch, float(put.weight), float(put.reward), True)
             for decision_id, put in fold.contributions.items()
@@ -258,6 +257,16 @@ def thinning(kept: int = SNAPSHOTS_KEPT, step: int = SNAPSHOTS_THINNED) -> Delet
 
 
 _SWAP: Final = _swap()
+_VERSIONS: Final = select(learner_state.c.policy, learner_state.c.version).order_by(
+    learner_state.c.updated_at_us, learner_state.c.version
+)
+_VERSIONS_OF: Final = _VERSIONS.where(among(learner_state.c.policy, learner_state.c.schema_hash))
+_DROP_SEGMENTS: Final = delete(segment).where(
+    segment.c.policy == bindparam("of_policy"),
+    segment.c.schema_hash == bindparam("of_schema"),
+    among(segment.c.arm, segment.c.epoch),
+)
+_DROP_CONTRIBUTIONS: Final = delete(contribution).where(among(contribution.c.decision_id))
 _SNAPSHOT: Final = insert(snapshot)
 THIN: Final = thinning()
 

@@ -45,6 +45,7 @@ _QUEUED: Final = tuple(select(queue.c.queue_id).where(or_(*_queued_for(queue))).
 _ROWS: Final = tuple(select(func.count()).select_from(queue) for queue in QUEUES)
 _ROWS_FOR: Final = tuple(rows.where(or_(*_queued_for(queue))) for rows, queue in zip(_ROWS, QUEUES, strict=True))
 
+_SET_ASIDE: Final = {queue.name: update(queue).where(among(queue.c.queue_id)) for queue in QUEUES}
 _TAKE_OFF: Final = {queue.name: delete(queue).where(among(queue.c.queue_id)) for queue in QUEUES}
 
 
@@ -91,6 +92,6 @@ def take_off(connection: Connection, fold: FoldCommit) -> None:
         for chunk in in_chunks(fold.queue_ids):
             connection.execute(_TAKE_OFF[queue.name], chunk)
         for schema_hash, queue_ids in fold.set_aside.items():
-            aside = update(queue).values(policy=fold.policy, schema_hash=schema_hash)
+            waits_for = {"policy": fold.policy, "schema_hash": schema_hash}
             for chunk in in_chunks(queue_ids):
-                connection.execute(aside.where(among(queue.c.queue_id)), chunk)
+                connection.execute(_SET_ASIDE[queue.name], waits_for | chunk)

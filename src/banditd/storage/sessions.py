@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from banditd.ports import SessionArm
 from banditd.storage.among import MOST, among, given
@@ -21,6 +21,11 @@ _Key = tuple[str, str]
 """(policy, session_id)"""
 _ARMS: Final = select(session.c.policy, session.c.session_id, session.c.arm, session.c.updated_at_us).where(
     among(session.c.policy, session.c.session_id)
+)
+_HAND_OVER: Final = update(session).where(
+    session.c.policy == bindparam("of_policy"),
+    session.c.session_id == bindparam("of_session"),
+    session.c.decision_id == bindparam("of_decision"),
 )
 
 
@@ -70,9 +75,8 @@ def _arms(connection: Connection, keys: Sequence[_Key]) -> dict[_Key, SessionArm
 
 def hand_over(connection: Connection, policy: str, session_id: str, decision_id: str, arm: str) -> None:
     """Let a session go on with the arm that served its newest decision, where another than the chosen one did."""
-    c = session.c
-    newest = (c.policy == policy) & (c.session_id == session_id) & (c.decision_id == decision_id)
-    connection.execute(update(session).where(newest).values(arm=arm))
+    newest = {"of_policy": policy, "of_session": session_id, "of_decision": decision_id}
+    connection.execute(_HAND_OVER, newest | {"arm": arm})
 
 
 def forget_sessions(connection: Connection, before_us: int, limit: int) -> int:

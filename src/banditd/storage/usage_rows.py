@@ -55,7 +55,10 @@ _REPORTED: Final = (
     "first_token_ms",
     "recipe",
 )
-_OF_ANSWER: Final = ("refusal", "output_chars", "regenerated_from", "escalated_to")
+_AS_REPORTED: Final = (
+    "served_arm", "input_tokens", "output_tokens", "cached_input_tokens", "error", "finish_reason", "response_id",
+    "refusal", "output_chars", "regenerated_from", "escalated_to", "body_hash", "received_at_us",
+)  # fmt: skip
 _ATTEMPT: Final = ("decision_id", "ordinal", "policy", "arm", "error", *_REPORTED, "cost_usd", "told_cost_usd")
 
 
@@ -115,21 +118,12 @@ def make_row(report: UsageReport, made: Any, pricing: Pricing, revision: int) ->
         "decision_id": report.decision_id,
         "policy": made.policy,
         "arm": server,
-        "served_arm": report.served_arm,
-        "input_tokens": report.input_tokens,
-        "output_tokens": report.output_tokens,
-        "cached_input_tokens": report.cached_input_tokens,
+        **{name: getattr(report, name) for name in _AS_REPORTED},
         "cost_usd": None if own is None else own + others_usd,
         "told_cost_usd": None if report.cost_usd is None else float(report.cost_usd),
         "attempts_usd": others_usd,
         "latency_ms": None if report.latency_ms is None else float(report.latency_ms),
-        "error": report.error,
-        "finish_reason": report.finish_reason,
-        "response_id": report.response_id,
-        **{name: getattr(report, name) for name in _OF_ANSWER},
         "estimated": False,
-        "body_hash": report.body_hash,
-        "received_at_us": report.received_at_us,
         "revision": revision,
         "attempts": attempts,
     }
@@ -148,19 +142,10 @@ def report_of(row: Row, made: Any, pricing: Pricing) -> UsageReport:
     reported_usd = row["told_cost_usd"]
     report = UsageReport(
         decision_id=row["decision_id"],
-        served_arm=row["served_arm"],
-        input_tokens=row["input_tokens"],
-        output_tokens=row["output_tokens"],
-        cached_input_tokens=row["cached_input_tokens"],
         cost_usd=reported_usd,
         latency_ms=row["latency_ms"],
-        error=row["error"],
-        finish_reason=row["finish_reason"],
-        response_id=row["response_id"],
-        **{name: row[name] for name in _OF_ANSWER},
         attempts=tuple(_attempt_of(one) for one in row["attempts"]),
-        body_hash=row["body_hash"],
-        received_at_us=row["received_at_us"],
+        **{name: row[name] for name in _AS_REPORTED},
     )
     if reported_usd is None and row["cost_usd"] is not None and not row["revision"] and not row["attempts"]:
         # An older replica wrote it, perhaps: dollars that its tokens do not explain were told.
@@ -188,7 +173,7 @@ def charged_usd(row: Row | None, made: Any) -> float:
 # ---------------------------------------------------------------- the database
 
 
-# Built once: every settlement reads by them.
+# Composed once: every settlement reads and writes by them.
 _IDS: Final[BindParameter[Any]] = parameter("ids", expanding=True)
 _DECISIONS: Final = select(
     *(decision.c[name] for name in (
@@ -201,6 +186,8 @@ _STORED: Final = select(usage_report).where(usage_report.c.decision_id.in_(_IDS)
 _ATTEMPTS: Final = (
     select(attempt).where(attempt.c.decision_id.in_(_IDS)).order_by(attempt.c.decision_id, attempt.c.ordinal)
 )
+_CHANGE: Final = update(usage_report).where(usage_report.c.decision_id == parameter("of_decision"))
+_DROP_ATTEMPTS: Final = delete(attempt).where(attempt.c.decision_id.in_(_IDS))
 
 
 def read_decisions(connection: Connection, decision_ids: Sequence[str]) -> dict[str, Any]:
@@ -225,17 +212,11 @@ def write_rows(connection: Connection, rows: Sequence[Row], stored: Mapping[str,
     if new:
         connection.execute(insert(usage_report), [_columns(row) for row in new])
     if changed:
-        key = usage_report.c.decision_id == parameter("key")
-        values: dict[str, Any] = {
-            name: parameter(f"new_{name}") for name in _columns(changed[0]) if name != "decision_id"
-        }
-        connection.execute(
-            update(usage_report).where(key).values(values),
-            [{"key": row["decision_id"]} | {f"new_{name}": row[name] for name in values} for row in changed],
-        )
+        values = [_columns(row) for row in changed]
+        connection.execute(_CHANGE, [{"of_decision": one.pop("decision_id"), **one} for one in values])
         had = [row["decision_id"] for row in changed if stored[row["decision_id"]]["attempts"]]
         if had:
-            connection.execute(delete(attempt).where(attempt.c.decision_id.in_(had)))
+            connection.execute(_DROP_ATTEMPTS, {"ids": had})
     attempts = [{name: one[name] for name in _ATTEMPT} for row in rows for one in row["attempts"]]
     if attempts:
         connection.execute(insert(attempt), attempts)

@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import Final
 
 from banditd.core.classifying import tags_by_classifier
+from banditd.core.times import iso_time
 from banditd.core.types import Decision
-from banditd.web.json import iso_time
 
 # States in which the baseline answers for want of anything better, or could not be asked.
 FALLBACKS: Final = frozenset({"learning", "no_rewards", "broken", "baseline_away", "budget_rules"})

@@ -17,9 +17,9 @@ from pydantic_core import ErrorDetails, from_json, to_json
 
 from banditd.core.nearest import names_beside, nearest_names
 from banditd.core.pace import Pace
+from banditd.core.times import parse_time
 from banditd.web.api import JSON_BODY
 from banditd.web.intake import check_values
-from banditd.web.json import parse_time
 from banditd.web.keys import INTAKE
 from banditd.web.legible import legible_json
 from banditd.web.problems import BadRequestError, InvalidFieldsError

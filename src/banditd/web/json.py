@@ -7,7 +7,6 @@ infinities into null: what is not known is never written as a number.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Final
 
 from aiohttp import HttpVersion11, hdrs, web
@@ -18,10 +17,8 @@ from multidict import CIMultiDict
 from pydantic_core import to_json
 
 from banditd.core.pace import paced_map
-from banditd.core.types import MICROSECONDS_PER_SECOND
-from banditd.services.reports.rows import iso_time
 
-__all__ = ["JSON_TYPE", "encode", "iso_time", "json_answer", "paced_answer", "parse_time", "raw_answer"]
+__all__ = ["JSON_TYPE", "encode", "json_answer", "paced_answer", "raw_answer"]
 
 JSON_TYPE: Final = "application/json"
 
@@ -77,10 +74,3 @@ async def paced_answer(value: Mapping[str, object]) -> web.Response:
 def raw_answer(body: bytes, *, status: int = 200) -> web.Response:
     """An answer that was encoded before, in pieces."""
     return Answer(body=body, status=status, headers=CIMultiDict({"Content-Type": JSON_TYPE}))
-
-
-def parse_time(text: str) -> int:
-    """Microseconds since the epoch: the inverse of ``iso_time``. Raises ValueError for a day that does not exist."""
-    moment = datetime.fromisoformat(text.removesuffix("Z")).replace(tzinfo=UTC)
-    # As a float the last microseconds of the calendar would be those of the year 10000.
-    return int(moment.replace(microsecond=0).timestamp()) * MICROSECONDS_PER_SECOND + moment.microsecond

@@ -174,30 +174,30 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     look(
         "/v1/arms", arms.page, "listArms", "Every arm of a policy", tag="arms",
-        parameters=arm_schemas.ArmParameters, answers={200: arm_schemas.ArmListAnswer},
+        parameters=PolicyParameters, answers={200: arm_schemas.ArmListAnswer},
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),
     ),
     Route(
         method="POST", path="/v1/arms", handler=arms.add, operation="addArm", summary="Add an arm",
-        tag="arms", scope="admin", idempotency_key=True, parameters=arm_schemas.ArmParameters,
+        tag="arms", scope="admin", idempotency_key=True, parameters=PolicyParameters,
         body=arm_schemas.ArmRequest, answers={201: arm_schemas.ArmAnswer},
         problems=(*BODY, NOT_FOUND, CONFLICT, UNAVAILABLE),
     ),
     look(
         "/v1/arms/{arm}", arms.get, "getArm", "One arm", tag="arms", pattern="/v1/arms/{arm:.+}",
-        path_parameters=_ARM, parameters=arm_schemas.ArmParameters, answers={200: arm_schemas.ArmAnswer},
+        path_parameters=_ARM, parameters=PolicyParameters, answers={200: arm_schemas.ArmAnswer},
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),
     ),
     Route(
         method="PATCH", path="/v1/arms/{arm}", pattern="/v1/arms/{arm:.+}", handler=arms.patch,
         operation="patchArm", summary="Change an arm", tag="arms", scope="admin", idempotency_key=True,
-        path_parameters=_ARM, parameters=arm_schemas.ArmParameters, body=arm_schemas.ArmPatch,
+        path_parameters=_ARM, parameters=PolicyParameters, body=arm_schemas.ArmPatch,
         answers={200: arm_schemas.ArmAnswer}, problems=(*BODY, NOT_FOUND, CONFLICT, UNAVAILABLE),
     ),
     Route(
         method="DELETE", path="/v1/arms/{arm}", pattern="/v1/arms/{arm:.+}", handler=arms.delete,
         operation="deleteArm", summary="Take an arm out; its log and statistics stay", tag="arms",
-        scope="admin", idempotency_key=True, path_parameters=_ARM, parameters=arm_schemas.ArmParameters,
+        scope="admin", idempotency_key=True, path_parameters=_ARM, parameters=PolicyParameters,
         answers={204: None}, problems=(INVALID, NOT_FOUND, CONFLICT, UNAVAILABLE),
     ),
     look(
@@ -234,7 +234,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     look(
         "/v1/promise", promise.get, "getPromise", "How a policy keeps its promise",
-        parameters=promise_schemas.PromiseParameters, answers={200: promise_schemas.PromiseAnswer},
+        parameters=PolicyParameters, answers={200: promise_schemas.PromiseAnswer},
         problems=(INVALID, NOT_FOUND, UNAVAILABLE),
     ),
     Route(

@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 from bench.budget import report
 from bench.budget.play import PLAYERS, SETTLED, Task, drift_figures, figures
 from bench.budget.setting import AIMS, BUDGETS, PUBLISHED
+from bench.documents import write_between
 from bench.scenario_streams import PHASE
 
 REWARD, COST = np.array([0.7945, 0.9244, 0.9332]), np.array([2.843e-5, 5.134e-4, 1.505e-2])
@@ -75,8 +76,8 @@ def test_budgets_of_a_task() -> None:
 
 def test_tables_are_put_between_the_marks(tmp_path: Path) -> None:
     file = tmp_path / "b.md"
-    file.write_text(f"before\n{report.START}\nold\n{report.END}\nafter\n", encoding="utf-8")
-    report.write_between(file, report.markdown("title", ["a", "b"], [["1", "2"]]))
+    file.write_text("before\n<!-- budget:start -->\nold\n<!-- budget:end -->\nafter\n", encoding="utf-8")
+    write_between(file, "budget", report.markdown("title", ["a", "b"], [["1", "2"]]))
     text = file.read_text(encoding="utf-8")
     assert "old" not in text
     assert "| 1 | 2 |" in text

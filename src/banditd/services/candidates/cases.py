@@ -18,7 +18,7 @@ from banditd.core.pace import Pace
 from banditd.core.types import FloatArray, Query
 from banditd.deciding.decide import Case, Situation, decide
 from banditd.ope.difference import differing_share
-from banditd.ope.paired import FEWEST_CASES, Paired, paired
+from banditd.ope.means import FEWEST_CASES, Paired, paired
 from banditd.ports import Encoder, RecentOutcomes
 from banditd.services.candidates.decided_again import Rule
 from banditd.services.candidates.rebinding import rebound, restating, shares_posterior

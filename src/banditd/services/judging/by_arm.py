@@ -8,7 +8,7 @@ import numpy as np
 
 from banditd.core.judging import LabelledVerdict
 from banditd.core.probing import ProbeTally
-from banditd.ope.weighted import weighted_mean
+from banditd.ope.means import weighted_mean
 
 
 def verdicts_by_arm(verdicts: Sequence[LabelledVerdict]) -> list[Mapping[str, object]]:

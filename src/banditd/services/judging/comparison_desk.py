@@ -15,12 +15,12 @@ from banditd.core.comparing import (
 )
 from banditd.core.errors import ConflictError, NotFoundError
 from banditd.core.judging import JudgeCost, JudgeRule
+from banditd.core.times import iso_time
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.obs.metrics import Metrics
 from banditd.ports import Clock
 from banditd.ports.comparing import ComparisonStore
 from banditd.services.judging.comparing import Comparing
-from banditd.services.reports.rows import iso_time
 
 MANY: Final = 1_000_000
 """Tries: whether one was the last is for whoever looks at the queue."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 
 from banditd.core.errors import ConflictError, NotFoundError
 from banditd.core.judging import JudgeAccount, JudgeCost, JudgeRule, Refusal
+from banditd.core.times import iso_time
 from banditd.core.types import DAY_US, MICROSECONDS_PER_SECOND
 from banditd.obs.metrics import Metrics
+from banditd.ope.betting import evidence_of
 from banditd.ope.favour import ALPHA
 from banditd.ports import Clock
 from banditd.services.judging.comparing import Comparing
@@ -19,7 +20,6 @@ from banditd.services.judging.rubric import MAX_REASON
 from banditd.services.judging.stores import Stores
 from banditd.services.judging.trust import FEWEST_LABELS, Standing, TrustGate, trust_words
 from banditd.services.reports.headline import dollars_in_words
-from banditd.services.reports.rows import iso_time
 
 
 class JudgeDesk:
@@ -183,7 +183,7 @@ def judge_fields(
         if people is None
         else {"mean": people.mean, "interval": [people.low, people.high], "worth": people.worth},
         "labels_needed": FEWEST_LABELS,
-        "favour": {"evidence": math.exp(min(standing.test.log_evidence, 700.0)), "needed": 1.0 / ALPHA},
+        "favour": {"evidence": evidence_of(standing.test.log_evidence), "needed": 1.0 / ALPHA},
         "trust": trust_words(standing, None if refusal is None else refusal.reason),
         "by_arm": list(standing.by_arm),
         "words": _words(judge, account, standing, refusal),

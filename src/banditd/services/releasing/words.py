@@ -10,6 +10,7 @@ from banditd.deciding.release_course import Release, ReleaseEvent, wants
 from banditd.deciding.release_points import ReleasePoint
 from banditd.deciding.release_tests import needed
 from banditd.deciding.release_windows import false_alarms_per_month
+from banditd.ope.betting import evidence_of
 
 
 def release_answer(release: Release) -> dict[str, Any]:
@@ -72,7 +73,7 @@ def point_answer(point: ReleasePoint) -> dict[str, Any]:
         "differs": point.differs,
         "measures": {
             name: {
-                "evidence": _evidence(one.log_evidence),
+                "evidence": evidence_of(one.log_evidence),
                 "difference": one.difference,
                 "interval": None if one.interval is None else list(one.interval),
                 "units": {"candidate": one.units[0], "incumbent": one.units[1]},
@@ -82,17 +83,13 @@ def point_answer(point: ReleasePoint) -> dict[str, Any]:
     }
 
 
-def _evidence(logarithm: float) -> float:
-    return math.exp(min(logarithm, 700.0))
-
-
 def _measure(release: Release, one: Metric | Guardrail) -> dict[str, Any]:
     test = release.tests.tests[one.name]
     split = release.tests.splits[one.name if isinstance(one, Metric) else one.outcome]
     interval = test.interval()
     return {
         "worse_by": one.worse_by,
-        "evidence": _evidence(test.log_evidence),
+        "evidence": evidence_of(test.log_evidence),
         "needed": math.exp(needed(release.terms, one.name)),
         "units": {"candidate": split.candidate, "incumbent": split.units - split.candidate},
         "differing_units": {"candidate": test.units[0], "incumbent": test.units[1]},
@@ -133,7 +130,7 @@ def _metric_words(release: Release, metric: Metric) -> str:
     wanted = math.exp(needed(release.terms, metric.name))
     return (
         f"Where the two differ, its {metric.name} lies between {low:+.3f} and {high:+.3f} of the incumbent's; "
-        f"evidence that it is worse than tolerated: {_evidence(test.log_evidence):,.2g} of {wanted:,.0f} "
+        f"evidence that it is worse than tolerated: {evidence_of(test.log_evidence):,.2g} of {wanted:,.0f} "
         f"({rated}{where})."
     )
 

@@ -9,7 +9,8 @@ from typing import Final
 import numpy as np
 
 from banditd.core.types import FloatArray
-from banditd.ope.item_response import Cells, ItemResponse, Level, Z, fit_item_response
+from banditd.ope.fixed import Z
+from banditd.ope.item_response import Cells, ItemResponse, Level, fit_item_response
 from banditd.ports import ReportReader
 from banditd.services.reports.cluster_naming import ClusterNaming, Naming
 from banditd.services.reports.reports import ReportService

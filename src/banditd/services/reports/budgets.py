@@ -9,9 +9,9 @@ from typing import Final
 from banditd.budget.windows import window_of
 from banditd.core.errors import NotFoundError
 from banditd.core.money import ALL, AccountKey, AccountTotals, BudgetRule
+from banditd.core.times import iso_time
 from banditd.ports import BudgetStore, Clock
 from banditd.services.money.budgets import BudgetBook
-from banditd.services.reports.rows import iso_time
 
 ACCOUNTS_SHOWN: Final = 50
 

@@ -15,6 +15,7 @@ import numpy as np
 from banditd.bandit.changes.change import ALARM
 from banditd.budget.frontier import fixed_mixture_at_cost
 from banditd.core.errors import NotFoundError
+from banditd.core.times import iso_time
 from banditd.core.types import Context, FloatArray, Query
 from banditd.deciding.decide import Case, Decided, Situation, decide
 from banditd.deciding.view import RouteView
@@ -26,7 +27,7 @@ from banditd.services.money.budgets import BudgetBook
 from banditd.services.policy import PolicyRuntime
 from banditd.services.reports.contrast import combination
 from banditd.services.reports.onboarding import Estimate
-from banditd.services.reports.rows import iso_time, reward_of
+from banditd.services.reports.rows import reward_of
 from banditd.services.reports.saved import alone_usd, as_routed, saved_against
 from banditd.services.reports.summaries import add_up
 from banditd.services.reports.upstreams import upstream_report

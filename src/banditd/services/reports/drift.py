@@ -8,9 +8,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from banditd.core.anchor import FIRST_REWARDS, Anchor
-from banditd.core.drift import DriftRule
+from banditd.core.anchor import FIRST_REWARDS, Anchor, DriftRule
 from banditd.core.golden import GoldenRule, GoldenWatch
+from banditd.core.times import iso_time
 from banditd.core.types import DAY_US
 from banditd.obs.proving import DriftMetrics
 from banditd.ope.drops import AnchorTest, GoldenTest
@@ -22,7 +22,6 @@ from banditd.services.anchoring.keeping import AnchorKeeping
 from banditd.services.learning.changes import changes_of
 from banditd.services.policy import PolicyRuntime, runtime_of
 from banditd.services.reports import drift_words as words
-from banditd.services.reports.rows import iso_time
 
 logger = logging.getLogger(__name__)
 EVENTS: Final = 10

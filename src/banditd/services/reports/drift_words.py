@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from banditd.core.drift import DriftRule
+from banditd.core.anchor import DriftRule
 
 _DO: Final = {
     "provider": "Disable the arm or name a dated version of its model, and learn anew.",

@@ -16,6 +16,7 @@ import numpy as np
 from banditd.bandit.policies.quadrature import win_probabilities
 from banditd.core.types import Arm, ArmUsage, FloatArray, IntArray
 from banditd.deciding.view import RouteView, is_onboarding
+from banditd.ope.fixed import Z
 from banditd.ports import ReportReader
 from banditd.services.money.budgets import BudgetBook
 from banditd.services.policy import PolicyRuntime
@@ -24,7 +25,6 @@ from banditd.services.reports.summaries import Row
 
 CONTENDS_FROM: Final = 0.05  # an arm that is the best with this probability is still in the race
 FEWEST_REWARDS: Final = 5  # below them the report judges the prior, not the arm
-_Z: Final = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Estimate:
 
     @classmethod
     def of(cls, moments: tuple[float, float]) -> Estimate:
-        mean, half = moments[0], _Z * math.sqrt(moments[1])
+        mean, half = moments[0], Z * math.sqrt(moments[1])
         return cls(mean, mean - half, mean + half)
 
     def fields(self) -> dict[str, object]:

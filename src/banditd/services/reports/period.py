@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from banditd.core.errors import InvalidInputError
+from banditd.core.times import iso_time
 from banditd.core.types import DAY_US, MICROSECONDS_PER_SECOND
-from banditd.services.reports.rows import iso_time
 
 MAX_STEPS: Final = 2000
 MAX_PERIODS: Final = 100

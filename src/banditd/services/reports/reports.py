@@ -16,6 +16,7 @@ from banditd.bandit.snapshot import Snapshot
 from banditd.bandit.state import PolicyState
 from banditd.core.errors import NotFoundError
 from banditd.core.pace import paced_map
+from banditd.core.times import iso_time
 from banditd.core.types import MICROSECONDS_PER_SECOND, Arm
 from banditd.ope.fixed import FIXED_ARM_SUMS
 from banditd.ports import ArmStore, Clock, DecisionFilter, DecisionLog, LearningStore, ReportReader
@@ -31,7 +32,6 @@ from banditd.services.reports.rows import (
     arm_rows,
     clear_winner,
     context_arm,
-    iso_time,
     posterior_cells,
     public_change,
     public_decision,

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
 import numpy as np
 
 from banditd.bandit.changes.arm_changes import ChangeEvent
-from banditd.core.types import MICROSECONDS_PER_SECOND, Arm, FloatArray
+from banditd.core.times import iso_time
+from banditd.core.types import Arm, FloatArray
 from banditd.services.reports.discrepancy import Cells
 from banditd.services.reports.saved import SAVED_SUMS, saved_against
 from banditd.services.reports.summaries import MeanReward, Row, entropy_nats, mean_reward, normal_interval, ratio
@@ -35,17 +34,6 @@ STEP_SUMS: Final = (
     "errors", "degraded",
 )  # fmt: skip
 """Columns that ``step_row`` reads."""
-
-
-def iso_time(at_us: int) -> str:
-    """Microseconds since the epoch as ISO 8601 in UTC with a Z."""
-    return f"{_second(at_us // MICROSECONDS_PER_SECOND)}.{at_us % MICROSECONDS_PER_SECOND:06d}Z"
-
-
-# Under load many answers name the same second, and the calendar is most of the work.
-@lru_cache(maxsize=256)
-def _second(at_s: int) -> str:
-    return datetime.fromtimestamp(at_s, UTC).replace(tzinfo=None).isoformat()
 
 
 def public_decision(row: Mapping[str, object]) -> dict[str, object]:

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from banditd.ope.fixed import Z
+
 Row: TypeAlias = Mapping[str, float | str]
 
-_Z: Final = 1.959963984540054  # the 97.5 % point of the normal distribution
 FEWEST_REWARDS: Final = 3  # below, an interval would say what was assumed of rewards, not what was seen
 _T_FROM: Final = 30  # rewards from which the observed variance is trusted
 _SETTLED_SHIFT: Final = 0.05
@@ -73,15 +74,15 @@ def mean_reward(*, rewards: int, weight: float, weighted_reward: float, weighted
     if rewards >= _T_FROM and variance > 1e-12:
         half = t_point(rewards - 1) * math.sqrt(variance / (rewards - 1))
         return MeanReward(rewards, mean, (max(0.0, mean - half), min(1.0, mean + half)), "student_t")
-    z2 = _Z * _Z
+    z2 = Z * Z
     centre = (mean + z2 / (2 * rewards)) / (1 + z2 / rewards)
-    half = _Z / (1 + z2 / rewards) * math.sqrt(mean * (1 - mean) / rewards + z2 / (4 * rewards * rewards))
+    half = Z / (1 + z2 / rewards) * math.sqrt(mean * (1 - mean) / rewards + z2 / (4 * rewards * rewards))
     return MeanReward(rewards, mean, (max(0.0, centre - half), min(1.0, centre + half)), "wilson")
 
 
 def normal_interval(mean: float, deviation: float) -> tuple[float, float]:
     """95 % interval of a normal posterior of a mean reward, cut to [0, 1]."""
-    low, high = mean - _Z * deviation, mean + _Z * deviation
+    low, high = mean - Z * deviation, mean + Z * deviation
     return min(1.0, max(0.0, low)), min(1.0, max(0.0, high))
 
 
@@ -98,7 +99,7 @@ def t_point(degrees: int) -> float:
     float
         Abramowitz and Stegun 1964, 26.7.5.
     """
-    z, v = _Z, float(degrees)
+    z, v = Z, float(degrees)
     first = (z**3 + z) / 4
     second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
     third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384

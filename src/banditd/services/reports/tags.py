@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from banditd.core.errors import InvalidInputError, NotFoundError
+from banditd.core.times import iso_time
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ope.fixed import FIXED_ARM_SUMS
 from banditd.ports import Clock, ReportReader
@@ -17,7 +18,7 @@ from banditd.services.reports.judging import BesideReader, less_judging
 from banditd.services.reports.one_value import OneValue
 from banditd.services.reports.period import period_of
 from banditd.services.reports.reports import ReportService
-from banditd.services.reports.rows import REWARD_SUMS, STEP_SUMS, iso_time, reward_of, step_row
+from banditd.services.reports.rows import REWARD_SUMS, STEP_SUMS, reward_of, step_row
 from banditd.services.reports.savings import estimate_answer, fixed_arm_sums
 from banditd.services.reports.summaries import Row, add_up, ratio
 

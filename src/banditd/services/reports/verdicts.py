@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from banditd.core.times import iso_time
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ope.fixed import FixedArmSums, MeanEstimate
 from banditd.ope.settling import ENOUGH_TO_FORETELL, decisions_to_settle
-from banditd.services.reports.rows import iso_time
 
 # A difference in quality that nobody would notice.
 NEGLIGIBLE: Final = 0.005

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from urllib.parse import quote
 
 from aiohttp import web
 
 from banditd.core.errors import ConfigurationError
 from banditd.core.recipes import Recipe
-from banditd.core.types import Arm, Price
+from banditd.core.times import iso_time
+from banditd.core.types import PLAIN_FIELDS, PRICE_FIELDS, Arm, Price
 from banditd.services.arms import ArmView
 from banditd.web.api import Api
 from banditd.web.body import read_model, read_parameters, time_of
 from banditd.web.handlers.reports import path_name
 from banditd.web.idempotency import duplicate_header, request_key
-from banditd.web.json import iso_time, json_answer
+from banditd.web.json import json_answer
 from banditd.web.problems import InvalidFieldsError
-from banditd.web.schemas.arms import ArmParameters, ArmPatch, ArmRequest, RecipeRequest
-
-# Fields of a patch that mean the same in Arm.
-_PLAIN = (
-    "upstream_model", "provider", "enabled", "context_window_tokens", "quality_prior", "prior_worth", "quality_tier",
-    "expected_output_tokens", "expected_latency_ms", "min_share", "max_share", "kwh_per_mtok_in", "kwh_per_mtok_out",
-    "onboarding_decisions", "onboarding_usd", "upstream", "params", "rename_params", "first_token_s",
-)  # fmt: skip
-
-_PRICE = ("usd_per_mtok_in", "usd_per_mtok_out", "usd_per_request", "usd_per_mtok_cached_in")
+from banditd.web.schemas.arms import ArmPatch, ArmRequest, RecipeRequest
+from banditd.web.schemas.base import PolicyParameters
 
 
 async def page(api: Api, request: web.Request) -> web.Response:
     """Every arm of a policy."""
-    policy = read_parameters(request, ArmParameters).policy
+    policy = read_parameters(request, PolicyParameters).policy
     views = await api.services.arms.list(policy)
     positions = await api.services.arms.positions(policy)
     return json_answer({"policy": policy, "arms": [arm_answer(view) for view in views], "positions": positions})
@@ -38,13 +32,13 @@ async def page(api: Api, request: web.Request) -> web.Response:
 
 async def get(api: Api, request: web.Request) -> web.Response:
     """One arm."""
-    policy = read_parameters(request, ArmParameters).policy
+    policy = read_parameters(request, PolicyParameters).policy
     return json_answer(arm_answer(await api.services.arms.get(policy, path_name(request, "arm"))))
 
 
 async def add(api: Api, request: web.Request) -> web.Response:
     """A new arm; routed to from the next snapshot on."""
-    policy = read_parameters(request, ArmParameters).policy
+    policy = read_parameters(request, PolicyParameters).policy
     requested = await read_model(request, ArmRequest)
     if requested.price.valid_from is not None:
         message = "a new arm's first price holds at once; patch the arm to schedule another"
@@ -53,28 +47,11 @@ async def add(api: Api, request: web.Request) -> web.Response:
         Arm(
             policy=policy,
             arm=requested.arm,
-            upstream_model=requested.upstream_model or requested.arm,
-            provider=requested.provider,
-            price=Price(**{field: getattr(requested.price, field) for field in _PRICE}),
-            enabled=requested.enabled,
+            price=Price(*(getattr(requested.price, field) for field in PRICE_FIELDS)),
             capabilities=frozenset(requested.capabilities),
-            context_window_tokens=requested.context_window_tokens,
-            quality_prior=requested.quality_prior,
-            prior_worth=requested.prior_worth,
-            quality_tier=requested.quality_tier,
-            expected_output_tokens=requested.expected_output_tokens,
-            expected_latency_ms=requested.expected_latency_ms,
-            min_share=requested.min_share,
-            max_share=requested.max_share,
-            kwh_per_mtok_in=requested.kwh_per_mtok_in,
-            kwh_per_mtok_out=requested.kwh_per_mtok_out,
-            onboarding_decisions=requested.onboarding_decisions,
-            onboarding_usd=requested.onboarding_usd,
-            upstream=requested.upstream,
-            params=requested.params,
-            rename_params=requested.rename_params,
-            first_token_s=requested.first_token_s,
             recipe=_recipe(requested.arm, requested.recipe),
+            **{field: getattr(requested, field) for field in PLAIN_FIELDS}
+            | {"upstream_model": requested.upstream_model or requested.arm},
         ),
         await request_key(request, "add_arm", requested),
         anew=not requested.keep_statistics,
@@ -86,20 +63,20 @@ async def add(api: Api, request: web.Request) -> web.Response:
 
 async def patch(api: Api, request: web.Request) -> web.Response:
     """Change what is given; what is left out stays."""
-    policy = read_parameters(request, ArmParameters).policy
+    policy = read_parameters(request, PolicyParameters).policy
     name = path_name(request, "arm")
     requested = await read_model(request, ArmPatch)
     given = requested.model_fields_set
     if not given:
         raise InvalidFieldsError("nothing to change", errors=[("", "give at least one field")])
-    changes: dict[str, object] = {field: getattr(requested, field) for field in _PLAIN if field in given}
+    changes: dict[str, object] = {field: getattr(requested, field) for field in PLAIN_FIELDS if field in given}
     if "capabilities" in given:
         changes["capabilities"] = frozenset(requested.capabilities)
     if "recipe" in given:
         changes["recipe"] = _recipe(name, requested.recipe)
     if "price" in given:
         given_prices = requested.price.model_fields_set
-        changes["price"] = {field: getattr(requested.price, field) for field in _PRICE if field in given_prices}
+        changes["price"] = {field: getattr(requested.price, field) for field in PRICE_FIELDS if field in given_prices}
     valid_from_us = time_of("/price/valid_from", requested.price.valid_from)
     view = await api.services.arms.patch(
         policy,
@@ -113,7 +90,7 @@ async def patch(api: Api, request: web.Request) -> web.Response:
 
 async def delete(api: Api, request: web.Request) -> web.Response:
     """Take an arm out; its log and statistics stay."""
-    policy = read_parameters(request, ArmParameters).policy
+    policy = read_parameters(request, PolicyParameters).policy
     name = path_name(request, "arm")
     duplicate = await api.services.arms.delete(policy, name, await request_key(request, "delete_arm", target=name))
     return web.Response(status=204, headers=duplicate_header(duplicate=duplicate))
@@ -126,27 +103,9 @@ def arm_answer(view: ArmView) -> dict[str, object]:
     return {
         "policy": arm.policy,
         "arm": arm.arm,
-        "upstream_model": arm.upstream_model,
-        "provider": arm.provider,
-        "price": _price_answer(arm.price),
-        "enabled": arm.enabled,
+        **{field: getattr(arm, field) for field in PLAIN_FIELDS},
+        "price": asdict(arm.price),
         "capabilities": sorted(arm.capabilities),
-        "context_window_tokens": arm.context_window_tokens,
-        "quality_prior": arm.quality_prior,
-        "prior_worth": arm.prior_worth,
-        "quality_tier": arm.quality_tier,
-        "expected_output_tokens": arm.expected_output_tokens,
-        "expected_latency_ms": arm.expected_latency_ms,
-        "min_share": arm.min_share,
-        "max_share": arm.max_share,
-        "kwh_per_mtok_in": arm.kwh_per_mtok_in,
-        "kwh_per_mtok_out": arm.kwh_per_mtok_out,
-        "onboarding_decisions": arm.onboarding_decisions,
-        "onboarding_usd": arm.onboarding_usd,
-        "upstream": arm.upstream,
-        "params": dict(arm.params),
-        "rename_params": dict(arm.rename_params),
-        "first_token_s": arm.first_token_s,
         "recipe": None if arm.recipe is None else arm.recipe.plain(),
         "generation": arm.generation,
         "created_at": iso_time(arm.created_at_us),
@@ -162,9 +121,7 @@ def arm_answer(view: ArmView) -> dict[str, object]:
             "errors": usage.errors,
         },
         "statistics": dict(view.statistics),
-        "price_history": [
-            {"since": iso_time(since_us), **_price_answer(price)} for since_us, price in view.price_history
-        ],
+        "price_history": [{"since": iso_time(since_us), **asdict(price)} for since_us, price in view.price_history],
         "onboarding": dict(view.onboarding),
     }
 
@@ -183,12 +140,3 @@ def _recipe(arm: str, requested: RecipeRequest | None) -> Recipe | None:
         )
     except ConfigurationError as error:
         raise InvalidFieldsError(error.message, errors=[("/recipe", error.message)]) from error
-
-
-def _price_answer(price: Price) -> dict[str, float | None]:
-    return {
-        "usd_per_mtok_in": price.usd_per_mtok_in,
-        "usd_per_mtok_out": price.usd_per_mtok_out,
-        "usd_per_request": price.usd_per_request,
-        "usd_per_mtok_cached_in": price.usd_per_mtok_cached_in,
-    }

@@ -9,13 +9,14 @@ from urllib.parse import quote
 from aiohttp import web
 
 from banditd.core.evaluation import ScoredCase
+from banditd.core.times import iso_time
 from banditd.services.candidates.evaluating import EvaluationService
 from banditd.services.candidates.service import CandidateService
 from banditd.web.api import Api, there
 from banditd.web.body import check_limit, read_body, read_model, read_parameters, read_with_items, time_of
 from banditd.web.handlers.reports import path_name
 from banditd.web.handlers.rewards import path_id
-from banditd.web.json import iso_time, json_answer
+from banditd.web.json import json_answer
 from banditd.web.keys import KEY_NAME
 from banditd.web.schemas.candidates import (
     CandidatePatch,

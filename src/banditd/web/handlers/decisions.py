@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import asdict
 
 from aiohttp import web
 
@@ -32,23 +33,10 @@ async def page(api: Api, request: web.Request) -> web.Response:
             message = "the log is searched for one value; give it behind the colon"
             raise InvalidFieldsError(f"tag: {message}", errors=[("tag", message)])
         tag = (found.tag, found.value)
-    filters = DecisionFilter(
-        policy=requested.policy,
-        arm=requested.arm,
-        session_id=requested.session_id,
-        reference=requested.reference,
-        request_id=requested.request_id,
-        trace_id=requested.trace_id,
-        task_id=requested.task_id,
-        cluster=requested.cluster,
-        explored=requested.explored,
-        tag=tag,
-        text=requested.text,
-        since_us=time_of("since", requested.since),
-        until_us=time_of("until", requested.until),
-        before_id=requested.before_id,
-        limit=requested.limit,
-    )
+    stated = dict(requested) | {"tag": tag}
+    for name in ("since", "until"):
+        stated[f"{name}_us"] = time_of(name, stated.pop(name))
+    filters = DecisionFilter(**stated)
     return await paced_answer(await api.services.reports.decisions(filters))
 
 
@@ -67,14 +55,7 @@ async def report_usage(api: Api, request: web.Request) -> web.Response:
             request_key=key, owner=request.get(OWNER)
         )
     )
-    return json_answer(
-        {
-            "decision_id": receipt.decision_id,
-            "duplicate": receipt.duplicate,
-            "revision": receipt.revision,
-            "cost_usd": receipt.cost_usd,
-        }
-    )
+    return json_answer(asdict(receipt))
 
 
 def _check_others(decision_id: str, report: UsageReport) -> UsageReport:
@@ -87,24 +68,12 @@ def _check_others(decision_id: str, report: UsageReport) -> UsageReport:
 
 
 def _report(decision_id: str, requested: UsageRequest) -> UsageReport:
-    return UsageReport(
-        decision_id=decision_id,
-        served_arm=requested.served_arm,
-        input_tokens=requested.input_tokens,
-        output_tokens=requested.output_tokens,
-        cached_input_tokens=requested.cached_input_tokens,
-        cost_usd=requested.cost_usd,
-        latency_ms=requested.latency_ms,
-        error=requested.error,
-        finish_reason=requested.finish_reason,
-        response_id=requested.response_id,
-        refusal=requested.refusal,
-        output_chars=requested.output_chars,
-        regenerated_from=requested.regenerated_from,
-        escalated_to=_who(requested.escalated_to),
-        attempts=tuple(_attempt(one) for one in requested.attempts or ()),
-        body_hash=hashlib.sha256(encode(requested.model_dump(exclude_none=True))).hexdigest(),
-    )
+    stated = dict(requested) | {
+        "escalated_to": _who(requested.escalated_to),
+        "attempts": tuple(_attempt(one) for one in requested.attempts or ()),
+    }
+    body_hash = hashlib.sha256(encode(requested.model_dump(exclude_none=True))).hexdigest()
+    return UsageReport(decision_id=decision_id, body_hash=body_hash, **stated)
 
 
 def _who(stated: str | None) -> str | None:
@@ -113,17 +82,8 @@ def _who(stated: str | None) -> str | None:
 
 
 def _attempt(requested: AttemptRequest) -> Attempt:
-    return Attempt(
-        arm=requested.arm,
-        error=None if requested.error is None else error_class_of(requested.error),
-        latency_ms=requested.latency_ms,
-        input_tokens=requested.input_tokens,
-        output_tokens=requested.output_tokens,
-        cached_input_tokens=requested.cached_input_tokens,
-        cost_usd=requested.cost_usd,
-        retry_after_s=requested.retry_after_s,
-        first_token_ms=requested.first_token_ms,
-    )
+    error = None if requested.error is None else error_class_of(requested.error)
+    return Attempt(**(dict(requested) | {"error": error}))
 
 
 async def activate(api: Api, request: web.Request) -> web.Response:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from banditd.core.times import iso_time
 from banditd.services.reports.drift import DriftReports
 from banditd.web.api import Api, there
 from banditd.web.body import read_model
 from banditd.web.handlers.reports import path_name
-from banditd.web.json import iso_time, json_answer
+from banditd.web.json import json_answer
 from banditd.web.keys import KEY_NAME
 from banditd.web.schemas.drift import AnchorRequest
 

@@ -13,13 +13,14 @@ from urllib.parse import parse_qs
 from aiohttp import web
 
 from banditd.core.errors import BanditdError, InvalidInputError, RateLimitedError
+from banditd.core.times import iso_time
 from banditd.core.types import Decision
 from banditd.services.feedback import FeedbackLink, FeedbackService
 from banditd.web import pages
 from banditd.web.api import Api, BodyRule, there
 from banditd.web.body import read_body, read_model
 from banditd.web.handlers.rewards import path_decision
-from banditd.web.json import iso_time, json_answer
+from banditd.web.json import json_answer
 from banditd.web.problems import CrossOriginError, HostUnknownError, kind_of, problem_answer
 from banditd.web.schemas.rewards import FeedbackLinkRequest
 from banditd.web.security import OWNER

@@ -8,12 +8,13 @@ from banditd.web.api import Api
 from banditd.web.body import read_model, read_parameters
 from banditd.web.handlers.reports import path_name
 from banditd.web.json import json_answer
-from banditd.web.schemas.promise import PolicyPatch, PromiseParameters, PromisePatch
+from banditd.web.schemas.base import PolicyParameters
+from banditd.web.schemas.promise import PolicyPatch, PromisePatch
 
 
 async def get(api: Api, request: web.Request) -> web.Response:
     """How a policy's promise stands."""
-    return json_answer(api.services.promises.promise(read_parameters(request, PromiseParameters).policy))
+    return json_answer(api.services.promises.promise(read_parameters(request, PolicyParameters).policy))
 
 
 async def patch(api: Api, request: web.Request) -> web.Response:

@@ -7,12 +7,13 @@ from typing import Any
 
 from aiohttp import web
 
+from banditd.core.times import iso_time
 from banditd.services.releasing.service import ReleaseService, Verb
 from banditd.web.api import Api, there
 from banditd.web.body import read_model, read_parameters
 from banditd.web.handlers.reports import path_name
 from banditd.web.handlers.rewards import path_id
-from banditd.web.json import iso_time, json_answer
+from banditd.web.json import json_answer
 from banditd.web.keys import KEY_NAME
 from banditd.web.schemas.releases import ReleaseParameters, ReleasePromotion, ReleaseRequest, ReleaseVerb
 

@@ -15,7 +15,6 @@ from banditd.web.schemas.base import (
     ModelName,
     Name,
     OpenAnswerModel,
-    ParameterModel,
     RequestModel,
     Time,
     TimeParameter,
@@ -128,12 +127,6 @@ class ArmPatch(ArmFields):
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
     upstream_model: ModelName = ""
-
-
-class ArmParameters(ParameterModel):
-    """Which policy's arms."""
-
-    policy: Name = "default"
 
 
 class PriceAnswer(AnswerModel):

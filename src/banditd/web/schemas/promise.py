@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from banditd.web.schemas.base import AnswerModel, Name, ParameterModel, RequestModel, UnitInterval
+from banditd.web.schemas.base import AnswerModel, Name, RequestModel, UnitInterval
 
 Keep = Annotated[float, Field(ge=0.5, le=1.0)]
 """Share of the baseline's quality that is kept."""
@@ -71,12 +71,6 @@ class PolicyPatch(RequestModel):
         if "promise" in self.model_fields_set:
             found["promise"] = None if self.promise is None else self.promise.changes()
         return found
-
-
-class PromiseParameters(ParameterModel):
-    """Which policy."""
-
-    policy: Name = "default"
 
 
 class PromiseQuality(AnswerModel):

@@ -9,7 +9,7 @@ from banditd.core.comparing import Compared, shows_served_first
 from banditd.core.ids import new_id
 from banditd.core.judging import JudgeAccount, JudgeCost, JudgeRule, LabelledVerdict
 from banditd.core.probing import ProbeAccount, ProbeRule, ProbeTally
-from banditd.ope.weighted import weighted_mean
+from banditd.ope.means import weighted_mean
 from banditd.services.judging.by_arm import probes_by_arm, verdicts_by_arm
 from banditd.services.judging.comparison_state import MOST_DRAWN, comparison_state, equal_length_of
 from banditd.services.judging.desk import judge_fields

@@ -1,4 +1,4 @@
-"""The mean of values in [0, 1] that were sampled with known, unequal probabilities, with its interval. Pure."""
+"""Means with Student's interval: of values sampled with unequal probabilities, and of paired differences. Pure."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ import numpy as np
 from scipy.special import stdtrit
 
 from banditd.core.types import FloatArray
+from banditd.ope.difference import ALPHA, Interval
+from banditd.ope.fixed import LEVEL
 
 PSEUDO_VALUES: Final = 2.0
 """Values so far may be more alike than those to come: as many more that miss by one half."""
 FEWEST: Final = 2
+FEWEST_CASES: Final = 20  # of paired differences
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,5 +41,27 @@ def weighted_mean(values: FloatArray, probability: FloatArray) -> WeightedMean:
         return WeightedMean(mean, None)
     effective = 1.0 / float(weights @ weights)
     power = float(np.square(weights * (values - mean)).sum()) + PSEUDO_VALUES * 0.25 / effective**2
-    half = float(stdtrit(max(effective - 1.0, 1.0), 0.975)) * math.sqrt(power)
+    half = float(stdtrit(max(effective - 1.0, 1.0), LEVEL)) * math.sqrt(power)
     return WeightedMean(mean, (max(mean - half, 0.0), min(mean + half, 1.0)))
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """interval : of the mean difference. half_width : the smallest difference that so many cases can show."""
+
+    interval: Interval
+    half_width: float
+
+
+def paired(difference: FloatArray, differing: FloatArray) -> Paired:
+    """Student's 95 % interval of a mean over cases, within what can differ at all.
+
+    Parameters
+    ----------
+    difference : float64 (n,), by case; n at least ``FEWEST_CASES``. differing : float64 (n,), the share in which each
+        case is answered otherwise, in [0, 1].
+    """
+    n = difference.shape[0]
+    half = float(stdtrit(n - 1.0, 1.0 - ALPHA / 2.0)) * float(difference.std(ddof=1)) / math.sqrt(n)
+    mean, most = float(difference.mean()), float(differing.mean())
+    return Paired(Interval(mean, max(mean - half, -most), min(mean + half, most)), half)

@@ -1,0 +1,27 @@
+"""Times as texts: ISO 8601 in UTC, with a Z."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from banditd.core.types import MICROSECONDS_PER_SECOND
+
+
+def iso_time(at_us: int) -> str:
+    """Microseconds since the epoch, with six places."""
+    return f"{iso_second(at_us // MICROSECONDS_PER_SECOND)}.{at_us % MICROSECONDS_PER_SECOND:06d}Z"
+
+
+# Under load many answers name the same second, and the calendar is most of the work.
+@lru_cache(maxsize=256)
+def iso_second(at_s: int) -> str:
+    """Seconds since the epoch, without the Z."""
+    return datetime.fromtimestamp(at_s, UTC).replace(tzinfo=None).isoformat()
+
+
+def parse_time(text: str) -> int:
+    """Microseconds since the epoch: the inverse of ``iso_time``. Raises ValueError for a day that does not exist."""
+    moment = datetime.fromisoformat(text.removesuffix("Z")).replace(tzinfo=UTC)
+    # As a float the last microseconds of the calendar would be those of the year 10000.
+    return int(moment.replace(microsecond=0).timestamp()) * MICROSECONDS_PER_SECOND + moment.microsecond
