@@ -111,6 +111,10 @@ def _print_lines(
     from rich.text import Text
 
     screen.print(Text(title or ""))
+    if not any(columns):  # names and values
+        for row in rows:
+            screen.print(Text("  ".join(map(cell, row))), soft_wrap=True)
+        return
     for row in rows:
         named = [(name, value) for name, value in zip(columns, row, strict=True) if value is not None]
         ids = "".join(f"\n{name} {value}" for name, value in named if _is_id(value))
@@ -120,7 +124,10 @@ def _print_lines(
 
 def _least_width(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> int:
     """Of a table that can be read; 0 where no column must be whole."""
-    whole = [_are_ids(rows, index) for index in range(len(columns))]
+    named = any(columns)
+    whole = [
+        _are_ids(rows, index) if named else any(_is_id(row[index]) for row in rows) for index in range(len(columns))
+    ]
     if not any(whole):
         return 0
     widest = [max(len(name), *(len(cell(row[index])) for row in rows)) for index, name in enumerate(columns)]

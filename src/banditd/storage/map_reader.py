@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, Final
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Select, Text, bindparam, case, cast, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, Text, bindparam, case, cast, exists, func, select
 
 from banditd.core.ids import lowest_id
 from banditd.core.types import FloatArray
@@ -123,16 +123,16 @@ def _groups(after: bool) -> Select[Any]:
 
 @cache
 def _ended(after: bool) -> Select[Any]:
-    """Settled decisions by the error of their last attempt, and how many of them another arm served."""
-    a, u, more, later = attempt.c, usage_report.c, attempt.alias(), attempt.alias()
-    # Most decisions took one attempt: whether another followed is asked of the others alone.
-    several = select(more.c.decision_id).where(_newest(more.c.decision_id, after), more.c.ordinal > 0)
+    """Settled decisions by the error of their last attempt, and how many of them another arm served.
+
+    From the reports, which are few and of one policy: other policies may have made any number of attempts meanwhile.
+    """
+    a, u, later = attempt.c, usage_report.c, attempt.alias()
     followed = exists().where(later.c.decision_id == a.decision_id, later.c.ordinal > a.ordinal)
     return (
         select(a.error, func.count(), func.count(case((a.error.is_(None), u.served_arm))))
         .select_from(usage_report.join(attempt, a.decision_id == u.decision_id))
-        .where(u.policy == bindparam("policy"), _newest(a.decision_id, after))
-        .where(or_(a.decision_id.not_in(several), ~followed))
+        .where(u.policy == bindparam("policy"), _newest(u.decision_id, after), ~followed)
         .group_by(a.error)
     )
 

@@ -3,7 +3,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from rich.console import Console
 
+from banditd.cli import show
 from banditd.cli.progress_lines import LINE_EVERY_S, ProgressLines
 from banditd.cli.show import cell, console, echo_json, print_document, print_table, progress_bar
 from banditd.cli.tables import (
@@ -91,6 +93,23 @@ def _stats() -> dict:
         "exploration_rate": None, "selection_entropy": {"realised": None, "maximum": None}, "spend_usd": 0.0,
         "degraded": 0, "arms": [arm],
     }  # fmt: skip
+
+
+def test_names_and_values_stay_beside_each_other_where_an_id_has_no_room(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Columns without a name are not named, and no id is folded."""
+    facts = {"decision_id": "0198a1b2-1111-7000-8000-000000000001", "arm": "large", "parent": {"id": None}}
+    lines = {}
+    for width in (38, 80):
+        monkeypatch.setattr(show, "console", lambda width=width: Console(width=width))
+        print_document("decision", facts)
+        lines[width] = [line.strip() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert lines[38] == ["decision", f"decision_id  {facts['decision_id']}", "arm  large", "parent.id  -"]
+    assert [line.split() for line in lines[80]] == [line.split() for line in lines[38]]
+    monkeypatch.setattr(show, "console", lambda: Console(width=38))
+    print_document("ids", {"one": facts["decision_id"], "two": facts["decision_id"]})
+    assert capsys.readouterr().out.splitlines() == ["ids", *(f"{n}  {facts['decision_id']}" for n in ("one", "two"))]
 
 
 def test_statistics_without_data_show_dashes_not_numbers(capsys: pytest.CaptureFixture[str]) -> None:
