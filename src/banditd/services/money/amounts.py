@@ -51,8 +51,8 @@ def fit_amounts(
     reported, has none: NaN.
     """
     outcomes = [one for one in outcomes if one.x.size == schema.n_features]  # a damaged row teaches nothing
-    told = [g for g in schema.groups if g.name in GROUPS or g.name.startswith(tag_group(""))]
-    columns = np.concatenate([np.arange(g.start, g.stop) for g in told]).astype(np.intp)
+    groups = [g for g in schema.groups if g.name in GROUPS or g.name.startswith(tag_group(""))]
+    columns = np.concatenate([np.arange(g.start, g.stop) for g in groups]).astype(np.intp)
     windows = {arm.arm: arm.context_window_tokens or MOST_TOKENS for arm in arms}
     tokens = [
         (one.arm, one.x, n)
