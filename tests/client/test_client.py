@@ -14,7 +14,8 @@ import aiohttp
 import pytest
 
 from banditd import client as api
-from banditd.client import AsyncClient, Client, Retries, Turn
+from banditd.client import AsyncClient, BanditdError, Client, NotFiniteError, Retries, Turn
+from banditd.client.calls import authorized
 
 QUICK = Retries(tries=4, base_s=0.001, cap_s=0.01)
 NO_DECISION = "00000000-0000-7000-8000-000000000000"
@@ -404,3 +405,10 @@ def test_what_can_be_told_wrong_at_once_is() -> None:
         client.reward("id", "sideways")
     with pytest.raises(ValueError, match="not both"):
         client.reward("id", 1.0, idempotency_key="k", replace=True)
+    assert authorized("key\r\n") == {"Authorization": "Bearer key"}
+    for key in ("ke\ny", "schlüssel"):
+        with pytest.raises(BanditdError, match="copy it again"):
+            Client("http://127.0.0.1:9", api_key=key)
+    for number in (float("nan"), float("inf")):
+        with pytest.raises(NotFiniteError, match="NaN or infinite"):
+            client.reward("id", number)

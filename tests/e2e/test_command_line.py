@@ -49,6 +49,8 @@ def test_arms_are_added_changed_listed_and_deleted(daemon: Running) -> None:
     refused = run("arms", "delete", "newcomer", url=daemon.url, code=1)
     assert refused.count("no arm newcomer") == 1  # an error is said once, in one line
     assert len(refused.strip().splitlines()) == 1
+    nothing = run("arms", "add", "newcomer", "--usd-per-mtok-out", "nan", url=daemon.url, code=2)
+    assert nothing == "banditd: a number is NaN or infinite: give a finite one\n"
     wrong = run("arms", "add", "newcomer", "--usd-per-mtok-out=-1", url=daemon.url, code=1)
     assert (wrong.count("banditd:"), wrong.count("usd_per_mtok_out"), len(wrong.strip().splitlines())) == (1, 1, 1)
 

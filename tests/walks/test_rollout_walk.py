@@ -172,3 +172,11 @@ async def test_the_baseline_of_a_promise_gets_no_cap(open_daemon: OpenDaemon) ->
         with pytest.raises(InvalidInputError, match="must be able to answer everything"):
             await daemon.services.arms.patch("default", "large", {"max_share": 0.5})
         await daemon.services.arms.patch("default", "large", {"max_share": 1.0, "min_share": 0.1})
+
+
+async def test_a_promise_that_was_taken_off_begins_again_as_it_is_configured(open_daemon: OpenDaemon) -> None:
+    async with open_daemon(promise={"baseline": "small", "keep": 0.9, "precision": 0.05}) as daemon:
+        await daemon.services.promises.change("default", {"promise": None})
+        shown = await daemon.services.promises.change("default", {"promise": {"keep": 0.97}})
+        assert (shown["baseline"], shown["keep"], shown["precision"]) == ("small", 0.97, 0.05)
+        assert shown["overrides"] == {"promise.keep": {"configured": 0.9, "stored": 0.97}}

@@ -21,7 +21,7 @@ Printed by `banditd check-config --reference` (`make docs`). [config.yaml](../co
   directory, else the shipped one), default.
 * **Environment**: `server.port` is `BANDITD_SERVER__PORT`, and so in all sections without NAME or []. Lists and
   mappings are JSON.
-* **Mistakes**, such as unknown keys or `BANDITD_*` variables, stop the start with a sentence and exit code 2.
+* **Mistakes**, such as unknown keys, `BANDITD_*` variables or times beyond 100 years, stop the start: exit code 2.
 * `banditd check-config` prints what holds, secrets hidden.
 """
 # Type and limits of pydantic's annotated-types metadata, as people write them.

@@ -10,6 +10,8 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from urllib.parse import quote, urlencode
 
 from banditd.client.answers import ArmView, Decision, RewardReceipt, TaskReceipt, UsageReceipt
+from banditd.client.errors import NotFiniteError
+from banditd.core.errors import InvalidInputError
 
 Json = Any
 T = TypeVar("T")
@@ -31,9 +33,22 @@ class Call(Generic[T]):
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+def authorized(api_key: str | None) -> dict[str, str]:
+    """The header that shows a key; the end of a file's line is no part of it. Raises InvalidInputError."""
+    key = (api_key or "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise InvalidInputError("the API key has characters that no key has: copy it again")
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
 def encode_body(body: Json) -> bytes:
-    """JSON in UTF-8. Raises ValueError for NaN and infinities, which JSON has not."""
-    return json.dumps(body, allow_nan=False).encode()
+    """JSON in UTF-8. Raises NotFiniteError for NaN and infinities, which JSON has not."""
+    try:
+        return json.dumps(body, allow_nan=False).encode()
+    except ValueError as error:
+        if "Circular" in str(error):
+            raise
+        raise NotFiniteError("a number is NaN or infinite: give a finite one") from error
 
 
 def with_key(method: str, path: str, headers: Mapping[str, str] | None) -> dict[str, str]:

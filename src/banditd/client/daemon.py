@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import aiohttp
 
-from banditd.client.calls import encode_body, query_string, with_key
+from banditd.client.calls import authorized, encode_body, query_string, with_key
 from banditd.client.errors import RefusedError, read_answer
 from banditd.client.retries import NO_RETRIES, Retries
 from banditd.core.errors import BanditdError, UnavailableError
@@ -44,7 +44,7 @@ class DaemonClient:
         retries: Retries = NO_RETRIES,
     ) -> None:
         self.url = url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._headers = authorized(api_key)
         self._connections = connections
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._retries = retries

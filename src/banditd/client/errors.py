@@ -2,6 +2,7 @@
 
 BanditdError                  everything below; ``code`` is the problem's stable code
 ├── UnavailableError          nothing answers at the address, or not in time
+├── NotFiniteError            a number is NaN or infinite; nothing was sent
 └── RefusedError              the daemon answered with a problem; ``status``, ``problem``
     ├── BadRequestError       400, 413, 415, 422: the request is wrong; ``problem["errors"]`` says where
     │   └── NoArmError        422 NO_ELIGIBLE_ARM: the constraints leave no arm; ``exclusions``
@@ -22,9 +23,13 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from banditd.core.errors import BanditdError
+from banditd.core.errors import BanditdError, InvalidInputError
 
 Json = Any  # whatever json.loads gives
+
+
+class NotFiniteError(InvalidInputError, ValueError):
+    """A number of the request is NaN or infinite: JSON has no such, and nothing was sent."""
 
 
 class RefusedError(BanditdError):

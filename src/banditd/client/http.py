@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from banditd.client.calls import encode_body, query_string, with_key
+from banditd.client.calls import authorized, encode_body, query_string, with_key
 from banditd.client.daemon import no_answer
 from banditd.client.errors import read_answer
 from banditd.client.retries import Retries
@@ -49,7 +49,7 @@ class BlockingTransport:
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError(f"{url!r} is no address of a daemon: give one such as http://127.0.0.1:8484")
         self._parts = parts
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._headers = authorized(api_key)
         self._timeout_s = timeout_s
         self._retries = retries
         self._rng = random.Random()

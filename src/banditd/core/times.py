@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Final
 
 from banditd.core.types import MICROSECONDS_PER_SECOND
+
+_LAST_S: Final = 253_402_300_799
 
 
 def iso_time(at_us: int) -> str:
@@ -16,8 +19,8 @@ def iso_time(at_us: int) -> str:
 # Under load many answers name the same second, and the calendar is most of the work.
 @lru_cache(maxsize=256)
 def iso_second(at_s: int) -> str:
-    """Seconds since the epoch, without the Z."""
-    return datetime.fromtimestamp(at_s, UTC).replace(tzinfo=None).isoformat()
+    """Seconds since the epoch, without the Z; what is later than year 9999 is its last second."""
+    return datetime.fromtimestamp(min(at_s, _LAST_S), UTC).replace(tzinfo=None).isoformat()
 
 
 def parse_time(text: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,8 +165,8 @@ class ReplayOptions:
             )
         if self.keep is None and self.baseline != "dearest":
             raise InvalidInputError("A baseline is what a promise is about: give --keep with it.", field="/baseline")
-        if self.cost_weight is not None and self.cost_weight < 0:
-            raise InvalidInputError("A cost weight must not be negative.", field="/cost_weight")
+        if self.cost_weight is not None and not 0.0 <= self.cost_weight < math.inf:
+            raise InvalidInputError("A cost weight is a finite number, and not negative.", field="/cost_weight")
         if self.budget_usd is not None and not self.budget_usd > 0:
             raise InvalidInputError("A budget must be positive.", field="/budget")
 

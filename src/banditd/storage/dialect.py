@@ -43,10 +43,11 @@ def normalise_url(url: str) -> URL:
     """The URL with the driver that we use; ``sqlite:///path`` and ``postgresql://`` may leave it out."""
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError):  # what comes of it may hold the password
         raise ConfigurationError(
-            "database.url cannot be read: write sqlite:///path/to/file.db or postgresql://user@host/name"
-        ) from error
+            "database.url cannot be read: write sqlite:///path/to/file.db or postgresql://user@host:5432/name, and "
+            "in a password %40 for @, %3A for : and %2F for /"
+        ) from None
     backend = parsed.get_backend_name()
     if backend == "sqlite":
         if parsed.database in {None, "", ":memory:"}:

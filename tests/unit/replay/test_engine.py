@@ -267,6 +267,9 @@ def test_limit_draws_the_same_rows_for_every_seed_and_keeps_source_order(two_top
 def test_wrong_options_are_refused(two_topics: Path) -> None:
     with pytest.raises(InvalidInputError, match="not both"):
         ReplayOptions(directory=two_topics, cost_weight=0.1, budget_usd=0.1)
+    for weight in (float("nan"), float("inf"), -0.1):
+        with pytest.raises(InvalidInputError, match="cost weight"):
+            ReplayOptions(directory=two_topics, cost_weight=weight)
     with pytest.raises(InvalidInputError, match="split 'dev'"):
         make_plan(ReplayOptions(directory=two_topics, split="dev"))
     for wrong in ({"reward_rate": 0.0}, {"warmup_rows": 1.0}, {"warmup_policy": "nobody"}):

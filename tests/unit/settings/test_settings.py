@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,3 +41,23 @@ def test_the_longest_text_is_not_above_what_requests_may_hold(tmp_path: Any) -> 
     with pytest.raises(ConfigurationError, match="less than or equal to 1000000"):
         load(tmp_path, {"server": {"max_input_chars": MAX_TEXT_CHARS + 1}})
     assert ServerSettings().max_input_chars == MAX_TEXT_CHARS
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        ("reward: {window_s: %s}", 1e12, "policies.default.reward.window_s: a time is at most a hundred years"),
+        ("breaker_s: %s", 1e300, "policies.default.breaker_s: a time is at most a hundred years"),
+        ("profiles: {p: {max_latency_ms: %s}}", 1e20, "max_latency_ms: a time is at most a hundred years"),
+        ("resources: {usd_per_kwh: %s}", 1e300, "usd_per_kwh: an amount is at most 1e+12"),
+    ],
+)
+def test_what_cannot_be_reckoned_with_stops_the_start(tmp_path: Path, place: str, value: float, told: str) -> None:
+    file = tmp_path / "config.yaml"
+    for number, refused in ((f"{value:.1e}", True), ("1.0e+9", False)):
+        file.write_text(f"policies: {{default: {{{place % number}, arms: [{{arm: a}}]}}}}")
+        if refused:
+            with pytest.raises(ConfigurationError, match=re.escape(told)):
+                load_settings(file)
+        else:
+            load_settings(file)

@@ -259,3 +259,11 @@ async def test_postgres_connections_that_were_cut_are_replaced(postgres_url):
         await other.write(end_the_others)
         assert (await opened.read(one), await opened.write(one)) == (1, 1)
         assert opened.engine.pool.checkedout() == 1  # the writer keeps one
+
+
+@pytest.mark.parametrize("url", ["postgresql://me:HIDDEN/x@[::1/db", "postgresql://me:HIDDEN@host:port/db"])
+def test_an_address_that_cannot_be_read_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="%2F for /") as refused:
+        normalise_url(url)
+    assert "HIDDEN" not in str(refused.value)
+    assert refused.value.__cause__ is None

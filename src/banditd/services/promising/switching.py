@@ -70,7 +70,7 @@ class Switching:
 
         def work(stored: Mapping[str, object]) -> Mapping[str, object]:
             now = _or_configured(configured, stored)
-            wanted = _changed(now, changes)
+            wanted = _changed(now, changes, configured)
             if PROMISE in changes:
                 check_switches(runtime, wanted)
             return _beside(configured, wanted)
@@ -158,11 +158,12 @@ def _without_promise(configured: PolicySwitches, stored: Mapping[str, object]) -
     return switched(configured, {name: value for name, value in stored.items() if name != PROMISE})
 
 
-def _changed(now: PolicySwitches, changes: Mapping[str, object]) -> PolicySwitches:
+def _changed(now: PolicySwitches, changes: Mapping[str, object], configured: PolicySwitches) -> PolicySwitches:
+    """A promise that was taken off begins again as it is configured."""
     known: dict[str, Any] = {name: value for name, value in changes.items() if name in {"rollout", "mode"}}
     if PROMISE in changes:
         wanted = changes[PROMISE]
-        before = asdict(now.promise or PromiseRule())
+        before = asdict(now.promise or configured.promise or PromiseRule())
         known[PROMISE] = None if wanted is None else _rule(before | _mapping(wanted))
     return replace(now, **known)
 
