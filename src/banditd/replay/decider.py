@@ -20,9 +20,10 @@ from banditd.core.types import Arm, ArmUsage, Context, FeatureSchema, FloatArray
 from banditd.deciding.decide import Case, Decided, Situation, decide
 from banditd.deciding.view import RouteView, build_view, is_onboarding
 from banditd.ope.reference import Verdict
+from banditd.replay.amounts import LearnedAmounts
 from banditd.replay.prices import OUTPUT_TOKENS, Tariff, scaled_price
 from banditd.replay.promise import Promised, ReplayPromise
-from banditd.replay.spending import Charged, Spending
+from banditd.replay.spending import Charges, Spending
 from banditd.services.eligibility import TrafficCaps
 
 POLICY: Final = "replay"
@@ -82,7 +83,8 @@ class Decider(Protocol):
 class _Token:
     row: int
     epoch: int
-    charged: Charged | None
+    decided_at_us: int
+    charges: Charges
     promised: Promised | None = None
 
 
@@ -152,8 +154,11 @@ class InProcessDecider:
         self._decisions: dict[str, int] = {}  # of arms that came later
         self._view: RouteView | None = None  # None: to be built anew
         self.state = PolicyState(schema=schema, settings=settings, arms=[self._priors[i] for i in self._present])
-        self._spending = None if terms.budget_usd is None else Spending(terms.budget_usd, schema)
+        self._spending = None if terms.budget_usd is None else Spending(terms.budget_usd)
         self._promise = terms.promise
+        # A cost weight refers to mean costs; what is paid in dollars counts as the queries differ.
+        self._amounts = None if terms.budget_usd is None and terms.promise is None else LearnedAmounts(schema)
+        self._now_us = 0  # decisions before this one
         self._caps = TrafficCaps()
 
     def add_arm(self, arm: int, *, onboarding_decisions: int = 20) -> None:
@@ -184,7 +189,7 @@ class InProcessDecider:
         context, uniform = self._contexts[row.index], self._generator.random(1)
         started = perf_counter()
         view = self._newest(snapshot)
-        accounts = () if self._spending is None else await self._spending.accounts(view)
+        accounts = () if self._spending is None else await self._spending.accounts(view, self._now_us)
         case = Case(
             query=Query(policy=POLICY),
             context=context,
@@ -207,9 +212,9 @@ class InProcessDecider:
             raise error
         self._caps.observe(view, decided, 0)
         self._caps.count(view, view.snapshot.arms[int(decided.draw.index[0])])
-        charged = None if self._spending is None else self._spending.charge(view, case, decided)
+        charges = () if self._spending is None else self._spending.charge(view, case, decided, self._now_us)
         promised = None if self._promise is None else self._promise.observe(case, decided, snapshot.posterior)
-        return self._served(row, view, decided, charged, promised)
+        return self._served(row, view, decided, charges, promised)
 
     def context(self, row: Row) -> Context:
         """What is known of a query before anybody answers."""
@@ -235,9 +240,11 @@ class InProcessDecider:
         """The view of the newest snapshot; built anew only where more than that has changed."""
         if self._view is None:
             usage = {arm: ArmUsage(arm=arm, decisions=n) for arm, n in self._decisions.items()}
-            amounts = None if self._spending is None else self._spending.amounts
+            amounts = None if self._amounts is None else self._amounts.amounts
             view = build_view(snapshot, [self._arms[i] for i in self._present], usage, amounts)
             self._view = view if self._recipes is None else self._scaled_by_models(view)
+            if self._amounts is not None:
+                self._amounts.follow_prices(view.arms, self._now_us)
         else:
             self._view = self._view.with_snapshot(snapshot)
         return self._view
@@ -248,7 +255,7 @@ class InProcessDecider:
         return replace(view, cost_scale_usd=float(typical_usd[: self._n_models].max()))
 
     def _served(
-        self, row: Row, view: RouteView, decided: Decided, charged: Charged | None, promised: Promised | None
+        self, row: Row, view: RouteView, decided: Decided, charges: Charges, promised: Promised | None
     ) -> Served:
         chosen = self._present[int(decided.draw.index[0])]
         name = self._names[chosen]
@@ -259,25 +266,35 @@ class InProcessDecider:
                 self._view = None
         logged = np.zeros(len(self._names))
         logged[self._present] = decided.draw.probability[0]
-        return Served(chosen, _Token(row.index, view.snapshot.epoch, charged, promised), logged)
+        return Served(chosen, self._token(row, view.snapshot, charges, promised), logged)
+
+    def _token(self, row: Row, snapshot: Snapshot, charges: Charges, promised: Promised | None = None) -> _Token:
+        self._now_us += 1
+        return _Token(row.index, snapshot.epoch, self._now_us - 1, charges, promised)
 
     async def _serve(self, row: Row, arm: int, snapshot: Snapshot) -> Served:
         """A decision that was made elsewhere; its cost is reserved like that of any other."""
         if self._spending is None:
-            return Served(arm, _Token(row.index, snapshot.epoch, None))
+            return Served(arm, self._token(row, snapshot, ()))
         view, place = self._newest(snapshot), self._present.index(arm)
         context, tokens = self._contexts[row.index], float(self._input_tokens[row.index])
-        charged = await self._spending.charge_elsewhere(view, place, context, tokens)
-        return Served(arm, _Token(row.index, snapshot.epoch, charged))
+        charges = await self._spending.charge_elsewhere(view, place, context, tokens, self._now_us)
+        return Served(arm, self._token(row, snapshot, charges))
 
     async def reward(self, served: Served, *, reward: float | None, cost_usd: float, weight: float = 1.0) -> None:
         token = served.token
         assert isinstance(token, _Token)  # noqa: S101  (made above)
-        if self._spending is not None and token.charged is not None:
-            arms = [self._arms[i] for i in self._present]
-            context, tokens = self._contexts[token.row], float(self._input_tokens[token.row])
-            if self._spending.settle(token.charged, self._arms[served.arm], arms, context, tokens, cost_usd):
-                self._view = None
+        if self._spending is not None:
+            self._spending.settle(token.charges, cost_usd)
+        if self._amounts is not None and self._amounts.report(
+            self._arms[served.arm],
+            self._contexts[token.row].x,
+            arms=[self._arms[i] for i in self._present],
+            decided_at_us=token.decided_at_us,
+            input_tokens=float(self._input_tokens[token.row]),
+            cost_usd=cost_usd,
+        ):
+            self._view = None
         if self._recipes is not None and self._recipes.observe(served.arm, token.row):
             for arm, price in enumerate(self._recipes.prices, start=self._n_models):
                 self._change(arm, price=price)

@@ -85,10 +85,15 @@ class Plan:
         return all_calls
 
     def tariff(self) -> Tariff:
-        """Mean costs of the scored rows, known in advance; under a budget list prices, the options' first."""
+        """Mean costs of the scored rows, known in advance; under a budget list prices, the options' first.
+
+        A cost weight counts mean costs. Under a promise each answer's cost counts, and what it will be is learned.
+        """
         data, budget_usd = self.data, self.options.budget_usd
         if budget_usd is None:
-            tariff = Tariff.of_means(data.cost_usd[self.scored, : data.n_models].mean(axis=0), data.n_rows)
+            mean_usd = data.cost_usd[self.scored, : data.n_models].mean(axis=0)
+            of_means = Tariff.of_means if self.options.keep is None else Tariff.of_mean_answers
+            tariff = of_means(mean_usd, data.n_rows)
         else:
             prices = {**data.prices, **self.options.prices}
             tariff = Tariff.of_list(prices, data.arms[: data.n_models], data.prompts, budget_usd)

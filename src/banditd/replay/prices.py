@@ -93,6 +93,12 @@ class Tariff:
         return cls(prices, frozenset(), np.zeros(n_rows))
 
     @classmethod
+    def of_mean_answers(cls, cost_usd: FloatArray, n_rows: int) -> Tariff:
+        """The same for answers of ``OUTPUT_TOKENS``: how costs differ by query is still to be learned."""
+        prices = tuple(Price(usd_per_mtok_out=cost / OUTPUT_TOKENS * 1e6) for cost in cost_usd.tolist())
+        return cls(prices, frozenset(), np.zeros(n_rows))
+
+    @classmethod
     def of_list(
         cls, prices: Mapping[str, Price], arms: Sequence[str], prompts: Sequence[str], guess_usd: float = 0.0
     ) -> Tariff:

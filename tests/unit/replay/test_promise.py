@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.unit.replay.conftest import WriteFolder
 
 from banditd.core.errors import InvalidInputError
-from banditd.replay.engine import run
+from banditd.replay.contexts import build_contexts
+from banditd.replay.engine import play_seed, run
 from banditd.replay.options import ReplayOptions
 from banditd.replay.plan import make_plan
 from banditd.replay.promise import contextual, mixture, single
@@ -113,3 +115,33 @@ def test_odd_pools_give_a_report_that_is_json(
     assert quality is None or quality >= 0.9
     assert cost is None or cost <= 1.0 + 1e-9 or baseline == "cheapest"
     assert set(promise["references"]) == {"single", "mixture", "contextual"}
+
+
+def test_what_may_be_lost_is_lost_where_answers_are_dear(write_folder: WriteFolder) -> None:
+    """Both kinds lose the same by the cheap arm, but answers of one are ten times as long."""
+    generator = np.random.default_rng(0)
+    n = 1500
+    long = generator.random(n) < 0.5
+    prompts = [
+        {"prompt": f"Prove theorem {i} step by step" if one else f"Hello, my name is Anna, customer {i}"}
+        for i, one in enumerate(long.tolist())
+    ]
+    cost_usd = np.where(long, 0.01, 0.001)
+    folder = write_folder(
+        prompts,
+        {
+            "small": (generator.random(n) < 0.75).astype(int).tolist(),
+            "large": (generator.random(n) < 0.90).astype(int).tolist(),
+            "small|cost_usd": (0.05 * cost_usd).tolist(),
+            "large|cost_usd": cost_usd.tolist(),
+        },
+    )
+    plan = make_plan(ReplayOptions(directory=folder, keep=0.92, workers=1))
+    schema, contexts = build_contexts(plan.data.prompts, with_facts=False)
+    shares = []
+    for seed in range(3):
+        last = play_seed(plan, schema, contexts, seed)
+        rows, small = last.rows[n // 2 :], last.chosen[n // 2 :] == plan.data.arms.index("small")
+        shares.append((small[long[rows]].mean(), small[~long[rows]].mean()))
+    of_long, of_short = np.mean(shares, axis=0)
+    assert of_long > 1.5 * of_short, shares

@@ -16,6 +16,7 @@ import numpy as np
 from banditd.budget.amounts import AmountModel, Amounts
 from banditd.budget.loglinear import LogLinear
 from banditd.core.types import Arm, FeatureSchema, FloatArray, IntArray, Price, price_at
+from banditd.features.context import tag_group
 from banditd.ports import ArmStore, RecentOutcomes, UsageOutcome
 from banditd.services.policy import PolicyRuntime
 
@@ -23,7 +24,8 @@ REPORTS_USED: Final = 2000
 REPORTS_OF_EACH_ARM: Final = 50  # of every arm that are older than those: it is not forgotten what a rare arm takes
 FEWEST_NEW: Final = 10
 GROWTH: Final = 0.05  # of the reports used, from which a fit is made again
-# What an arm takes follows how long and of what kind a query is, not what it is about.
+# What an arm takes follows how long and of what kind a query is, which the caller's tags know best, not what it is
+# about.
 GROUPS: Final = frozenset({"bias", "lexical", "cluster"})
 _LEAST_ASSUMED: Final = 1.0
 # Beyond these a report is not believed: nobody answers within a millisecond, or works on one answer for an hour.
@@ -49,7 +51,8 @@ def fit_amounts(
     reported, has none: NaN.
     """
     outcomes = [one for one in outcomes if one.x.size == schema.n_features]  # a damaged row teaches nothing
-    columns = np.concatenate([np.arange(g.start, g.stop) for g in schema.groups if g.name in GROUPS]).astype(np.intp)
+    groups = [g for g in schema.groups if g.name in GROUPS or g.name.startswith(tag_group(""))]
+    columns = np.concatenate([np.arange(g.start, g.stop) for g in groups]).astype(np.intp)
     windows = {arm.arm: arm.context_window_tokens or MOST_TOKENS for arm in arms}
     tokens = [
         (one.arm, one.x, n)

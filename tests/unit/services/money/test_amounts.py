@@ -53,6 +53,41 @@ def test_tokens_follow_the_query_and_the_arm() -> None:
         assert np.corrcoef(predicted, actual)[0, 1] > 0.6
 
 
+def tagged(n: int, *, tells: bool, seed: int = 0) -> tuple[FeatureSchema, list[UsageOutcome]]:
+    """The same with one of four values of a tag, which either tell how long answers are or tell nothing."""
+    rng = np.random.default_rng([seed, 7])
+    made = []
+    for one in outcomes(n, seed):
+        value = int(rng.integers(4))
+        x = np.concatenate([one.x, np.eye(4)[value]])
+        factor = np.exp(value / 1.5 - 1.0) if tells else 1.0
+        made.append(dataclasses.replace(one, x=x, output_tokens=int((one.output_tokens or 1) * factor) + 1))
+    groups = (*SCHEMA.groups, FeatureGroup("tag:task", 8, 12))
+    return dataclasses.replace(SCHEMA, groups=groups, names=(*SCHEMA.names, *"wxyz")), made
+
+
+def error_of(schema: FeatureSchema, learned: list[UsageOutcome], fresh: list[UsageOutcome]) -> float:
+    """Mean absolute error of the logarithm of the tokens of the terse arm."""
+    model = fit_amounts(learned, ARMS, schema).output_tokens
+    assert model is not None
+    rows = [one for one in fresh if one.arm == "terse"]
+    return float(np.mean([abs(np.log(model.predict(one.x)[0] / (one.output_tokens or 1))) for one in rows]))
+
+
+def test_a_tag_of_the_caller_tells_how_long_answers_are() -> None:
+    schema, learned = tagged(400, tells=True)
+    _, fresh = tagged(800, tells=True, seed=1)
+    blind = dataclasses.replace(schema, groups=(*SCHEMA.groups, FeatureGroup("caller", 8, 12)))
+    assert error_of(schema, learned, fresh) < 0.8 * error_of(blind, learned, fresh)
+
+
+def test_a_tag_that_tells_nothing_costs_nothing() -> None:
+    schema, learned = tagged(400, tells=False)
+    _, fresh = tagged(800, tells=False, seed=1)
+    blind = dataclasses.replace(schema, groups=(*SCHEMA.groups, FeatureGroup("caller", 8, 12)))
+    assert error_of(schema, learned, fresh) < 1.03 * error_of(blind, learned, fresh)
+
+
 def test_an_arm_without_reports_shares_what_the_others_have_shown() -> None:
     amounts = fit_amounts(outcomes(1500), ARMS, SCHEMA)
     assert amounts.output_tokens is not None
