@@ -266,6 +266,12 @@ async def test_models_have_anthropics_shape_where_its_client_asks(serve: Serve) 
         assert "claude-banditd-auto" in everything
         last = await ai.models.list(limit=1, before_id=everything[2])
         assert ([model.id for model in last.data], last.has_more) == ([everything[1]], True)
+        for name in (*everything, "banditd/auto:economy"):
+            assert (await ai.models.retrieve(name)).id == (await other.models.retrieve(name)).id == name
+        with pytest.raises(anthropic.NotFoundError, match="there is no model"):
+            await ai.models.retrieve("nobody")
+        with pytest.raises(openai.NotFoundError, match="did you mean banditd/auto"):
+            await other.models.retrieve("banditd/aut")
         for wrong in ({"limit": 0}, {"after_id": "nobody"}):
             with pytest.raises(anthropic.BadRequestError):
                 await ai.models.list(**wrong)  # type: ignore[arg-type]

@@ -127,6 +127,12 @@ ROUTES: Final[tuple[Route, ...]] = (
         answers={200: chat_schemas.ModelList}, error_model=chat_schemas.OpenAIErrorAnswer,
         problems=(NOT_FOUND,),
     ),
+    Route(
+        method="GET", path="/v1/models/{model}", pattern="/v1/models/{model:.+}", handler=chat.model,
+        operation="getModel", summary="One of these names", tag="gateway", scope="chat",
+        path_parameters={"model": ({"type": "string"}, "The name; a slash in it may be written as it is or as %2F.")},
+        answers={200: chat_schemas.ModelEntry}, error_model=chat_schemas.OpenAIErrorAnswer, problems=(NOT_FOUND,),
+    ),
     look(
         "/v1/decisions", decisions.page, "listDecisions", "The decision log, newest first", tag="decisions",
         parameters=report_schemas.DecisionParameters, answers={200: report_schemas.DecisionPage},

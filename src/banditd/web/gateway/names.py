@@ -41,6 +41,16 @@ def listed(aliases: Mapping[str, str], policies: Policies) -> list[str]:
     return names
 
 
+def openai_entry(name: str) -> dict[str, object]:
+    """A name as OpenAI's clients read a model."""
+    return {"id": name, "object": "model", "created": 0, "owned_by": "banditd"}
+
+
+def anthropic_entry(name: str) -> dict[str, object]:
+    """The same for Anthropic's."""
+    return {"type": "model", "id": name, "display_name": name, "created_at": "1970-01-01T00:00:00Z"}
+
+
 def anthropic_page(names: Sequence[str], requested: Mapping[str, str]) -> dict[str, object]:
     """The names as Anthropic's clients list models: a page of ``limit``, behind ``after_id`` or before ``before_id``.
 
@@ -58,11 +68,8 @@ def anthropic_page(names: Sequence[str], requested: Mapping[str, str]) -> dict[s
             left = left[place + 1 :] if behind else left[:place]
     count = int(limit)
     page = left[-count:] if "before_id" in requested and "after_id" not in requested else left[:count]
-    data = [
-        {"type": "model", "id": name, "display_name": name, "created_at": "1970-01-01T00:00:00Z"} for name in page
-    ]
     return {
-        "data": data,
+        "data": [anthropic_entry(name) for name in page],
         "has_more": len(page) < len(left),
         "first_id": page[0] if page else None,
         "last_id": page[-1] if page else None,

@@ -18,7 +18,7 @@ from banditd.services.gateway.gateway import Gateway
 from banditd.web.api import Api
 from banditd.web.body import read_body
 from banditd.web.gateway.forms import CHAT_FORM, Form
-from banditd.web.gateway.names import anthropic_page, listed, resolve
+from banditd.web.gateway.names import anthropic_entry, anthropic_page, listed, openai_entry, resolve
 from banditd.web.gateway.options import read_options
 from banditd.web.gateway.parsed_request import ParsedRequest, parsed, read_chat
 from banditd.web.gateway.relay import Relay
@@ -50,9 +50,14 @@ async def models(api: Api, request: web.Request) -> web.Response:
     """
     if "anthropic-version" in request.headers:
         return json_answer(anthropic_page(_names(api), request.query))
-    names = _names(api)
-    data = [{"id": name, "object": "model", "created": 0, "owned_by": "banditd"} for name in names]
-    return json_answer({"object": "list", "data": data})
+    return json_answer({"object": "list", "data": [openai_entry(name) for name in _names(api)]})
+
+
+async def model(api: Api, request: web.Request) -> web.Response:
+    """One name that a request may use, also one that is not listed: with a profile, say. Raises NotFoundError."""
+    name = request.match_info["model"]
+    resolve(name, api.config.gateway.aliases, gateway_of(api).policies())
+    return json_answer(anthropic_entry(name) if "anthropic-version" in request.headers else openai_entry(name))
 
 
 def _names(api: Api) -> list[str]:
