@@ -21,10 +21,20 @@ async def test_reported_usage_comes_back_oldest_first_and_bounded(storage, make)
         await storage.rewards.report_usage(report, lambda _arm, _report: None)
     await storage.rewards.charge_estimate([made[4].decision_id], make.now_us)
     found = await storage.recent.usage("default", "schema", 10, 5)
+    assert [one.cached_input_tokens for one in found] == [None] * 3, "no input was reported"
     assert [one.output_tokens for one in found] == [100, 102, 103]  # neither failures nor estimates
     assert found[0].x.tolist() == [1.0, 0.5, -0.25]
     assert [one.output_tokens for one in await storage.recent.usage("default", "schema", 2, 0)] == [102, 103]
     assert await storage.recent.usage("default", "another", 10, 5) == []
+
+
+async def test_cached_tokens_come_back_with_the_input_that_they_are_of(storage, make):
+    made = [make.decision(make.now_us + 1000 * i, decision_id=new_id(make.now_us + 1000 * i)) for i in range(3)]
+    await storage.decisions.append(made)
+    for one, cached in zip(made, (None, 0, 7), strict=True):
+        await report(storage, one, input_tokens=20, cached_input_tokens=cached, output_tokens=3)
+    found = await storage.recent.usage("default", "schema", 10, 5)
+    assert [one.cached_input_tokens for one in found] == [0, 0, 7]
 
 
 async def report(storage, one, **changes) -> None:

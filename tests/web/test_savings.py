@@ -120,6 +120,37 @@ async def test_what_the_baseline_answered_itself_has_saved_nothing(live: Any, ou
     assert saved["would_have_cost_usd"] == pytest.approx(by_arm["large"] + dearer * by_arm["small"], rel=0.05)
 
 
+async def test_dollars_that_the_configured_prices_do_not_explain_make_the_savings_wrong_until_they_are_corrected(
+    live: Any, opened: list[Daemon]
+) -> None:
+    """The small arm is billed ten times what was configured; of the large one nobody reports dollars."""
+
+    async def answered(count: int) -> None:
+        for i in range(count):
+            made = await (await live.post("/v1/route", json={"input": f"a query {i}", "policy": "even"})).json()
+            usage = {"input_tokens": 100, "cached_input_tokens": 40, "output_tokens": 50}
+            if made["arm"] == "small":
+                usage["cost_usd"] = 10 * (100 * 0.1 + 50 * 0.4) / 1e6
+            assert (await live.post(f"/v1/decisions/{made['decision_id']}/usage", json=usage)).status == 200
+        nonlocal reported
+        reported += count
+        usage_of = opened[0].runtimes["even"]
+        while sum(one.usage_reports for one in usage_of.usage.values()) < reported:
+            await opened[0].jobs.run_now("sums")
+            await asyncio.sleep(0.05)
+        await opened[0].jobs.run_now("amounts")
+
+    reported = 0
+    await answered(40)
+    found = await get(live, "/v1/savings?policy=even")
+    assert found["saved"]["billed_over_priced"] == {"small": pytest.approx(10.0)}
+    assert "not what the configured prices say (small: 10 times), so this is wrong" in found["headline"]
+    new = {"price": {"usd_per_mtok_in": 1.0, "usd_per_mtok_out": 4.0}}
+    assert (await live.patch("/v1/arms/small?policy=even", json=new)).status == 200
+    await answered(60)
+    assert (await get(live, "/v1/savings?policy=even"))["saved"]["billed_over_priced"] == {}
+
+
 async def test_before_any_usage_costs_are_predicted_against_predicted(live: Any) -> None:
     for i in range(4):
         assert (await live.post("/v1/route", json={"input": f"a query {i}", "policy": "even"})).status == 200

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -55,10 +55,12 @@ class AmountModel:
 class Amounts:
     """The models of one policy for its arms in this order; None where nothing was reported yet.
 
-    input_tokens : of a typical query.
+    input_tokens : of a typical query. billed : of arms that cost something else than their tokens at their price, how
+    many times as much.
     """
 
     arms: tuple[str, ...]
     output_tokens: AmountModel | None
     latency_ms: AmountModel | None
     input_tokens: float | None = None
+    billed: Mapping[str, float] = field(default_factory=dict)

@@ -15,6 +15,7 @@ class UsageOutcome:
     """What an answer took: ``arm`` served, None where the report does not say. x : float64, shape (n_features,).
 
     decided_at_us : when its prices were in force. input_tokens : as reported, else as estimated.
+    cached_input_tokens : of those that were reported, None where none were.
     """
 
     arm: str
@@ -24,6 +25,7 @@ class UsageOutcome:
     output_tokens: int | None
     cost_usd: float | None
     latency_ms: float | None
+    cached_input_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -201,6 +201,11 @@ class PolicyRuntime:
         """Adopt how often the members of recipes settled a query, for the next view: it moves what recipes cost."""
         self._rates = SettlingRates(counts)
 
+    @property
+    def billed(self) -> Mapping[str, float]:
+        """Arms that cost something else than their price says, by the newest reports: ``Amounts.billed``."""
+        return {} if self._amounts is None else self._amounts.billed
+
     def adopt_amounts(self, amounts: Amounts) -> None:
         """Adopt newer models of output tokens and latency."""
         self._amounts = amounts

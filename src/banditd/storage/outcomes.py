@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import Connection, FromClause, Row, Select, func, or_, select, union_all
+from sqlalchemy import Connection, FromClause, Row, Select, case, func, or_, select, union_all
 
 from banditd.core.generations import learned_as, shown_as
 from banditd.ports import GuardedOutcome, PromisedOutcome, RatedOutcome, UsageOutcome
@@ -150,13 +150,14 @@ def _calls_of_recipes(
     found: dict[str, list[tuple[str, tuple[Any, ...]]]] = {}
     if decided:
         a = attempt.c
-        query = select(a.decision_id, a.arm, a.input_tokens, a.output_tokens, a.cost_usd, a.latency_ms).where(
-            a.decision_id.in_(sorted(decided)), a.recipe.is_not(None), a.error.is_(None)
-        )
+        query = select(
+            a.decision_id, a.arm, a.input_tokens, a.output_tokens, a.cost_usd, a.latency_ms, a.cached_input_tokens
+        ).where(a.decision_id.in_(sorted(decided)), a.recipe.is_not(None), a.error.is_(None))
         for one in connection.execute(query.order_by(a.decision_id, a.ordinal)):
             made = decided[one.decision_id]
             taken = made.input_tokens if one.input_tokens is None else one.input_tokens
-            took = (made.created_at_us, taken, one.output_tokens, one.cost_usd, one.latency_ms)
+            cached = None if one.input_tokens is None else one.cached_input_tokens or 0
+            took = (made.created_at_us, taken, one.output_tokens, one.cost_usd, one.latency_ms, cached)
             found.setdefault(one.decision_id, []).append((one.arm, took))
     return found
 
@@ -211,6 +212,7 @@ def _outcomes(reports: FromClause, schema_hash: str) -> Select[Any]:
             u.output_tokens,
             u.cost_usd,
             u.latency_ms,
+            case((u.input_tokens.is_not(None), func.coalesce(u.cached_input_tokens, 0))).label("cached_input_tokens"),
         )
         .select_from(reports)
         .where(u.estimated.is_(False), u.error.is_(None), d.schema_hash == schema_hash)

@@ -34,6 +34,8 @@ MOST_LATENCY_MS: Final = 3_600_000.0
 FEWEST_LATENCIES: Final = 5  # of an arm that nobody has assumed one of: two of them may be anything
 MOST_TOKENS: Final = 2_000_000  # of an arm whose context window is not known
 WILD_INPUT: Final = 20.0  # times the median: input of no typical query
+FEWEST_BILLED: Final = 10  # reports of an arm from which its dollars are held against its price ...
+BILLED_WITHIN: Final = 1.25  # ... which they should meet within this factor: nobody counts tokens quite alike
 
 
 Prices = Mapping[str, Sequence[tuple[int, Price]]]
@@ -72,7 +74,34 @@ def fit_amounts(
         output_tokens=_fit(tokens, {arm.arm: arm.expected_output_tokens for arm in arms}, columns),
         latency_ms=_fit(latency, {arm.arm: arm.expected_latency_ms or typical_ms for arm in arms}, columns, unknown),
         input_tokens=_typical_input(outcomes),
+        billed=billed(outcomes, prices or {}),
     )
+
+
+def billed(outcomes: Sequence[UsageOutcome], prices: Prices) -> dict[str, float]:
+    """Arms whose reported dollars are not what their reported tokens cost at their price, and how many times that
+    they are: a price is configured wrong, or a discount is left out.
+
+    What is saved compares dollars that were reported with dollars at configured prices, so that it is wrong then.
+    Only the last price in ``outcomes`` counts, lest one that was mended is held against the arm for ever.
+    """
+    last = {one.arm: price_at(prices.get(one.arm, ()), one.decided_at_us) for one in outcomes}  # oldest first
+    totals: dict[str, tuple[int, float, float]] = {}
+    for one in outcomes:
+        price = last[one.arm]
+        if price is None or price_at(prices[one.arm], one.decided_at_us) != price:
+            continue
+        if one.cost_usd is None or one.output_tokens is None or one.cached_input_tokens is None:
+            continue
+        reports, dollars, priced = totals.get(one.arm, (0, 0.0, 0.0))
+        own_usd = price.cost_usd(one.input_tokens, one.output_tokens, one.cached_input_tokens)
+        totals[one.arm] = reports + 1, dollars + one.cost_usd, priced + own_usd
+    ratios = {
+        arm: dollars / priced
+        for arm, (reports, dollars, priced) in totals.items()
+        if reports >= FEWEST_BILLED and priced > 0.0 and dollars > 0.0
+    }
+    return {arm: ratio for arm, ratio in ratios.items() if not 1.0 / BILLED_WITHIN <= ratio <= BILLED_WITHIN}
 
 
 def _typical_input(outcomes: Sequence[UsageOutcome]) -> float | None:

@@ -48,7 +48,7 @@ def headline(total: Mapping[str, float], row: Mapping[str, float], reference: Re
     tried = int(total.get("tried_decisions", 0))
     tried_usd, lost_by_trying = total.get("tried_usd", 0.0), ratio(total.get("tried_reward", 0.0), decisions)
     sentences = {
-        "saved": _saved_in_words(saved, reference.arm, decisions),
+        "saved": _saved_in_words(saved, reference, decisions),
         "lost": _lost_in_words(sums, known, reference),
         "held": _held_in_words(held, reference, known, found),
         "exploration": _tried_in_words(tried, decisions, tried_usd, lost_by_trying),
@@ -58,7 +58,7 @@ def headline(total: Mapping[str, float], row: Mapping[str, float], reference: Re
         "baseline": reference.arm,
         "keep": reference.keep,
         "decisions": decisions,
-        "saved": saved.fields(),
+        "saved": {**saved.fields(), "billed_over_priced": dict(reference.billed)},
         "lost": _lost(sums, known, reference.arm),
         "held": held,
         "settles": found,
@@ -129,7 +129,7 @@ def _headline(
 ) -> str:
     if not decisions:
         return "No decisions yet: nothing is saved and nothing is lost."
-    parts = [_saved_in_words(saved, reference.arm, decisions, short=True)]
+    parts = [_saved_in_words(saved, reference, decisions, short=True)]
     bounds = _bounds(known)
     if reference.arm is None:
         return f"{parts[0]} Nor is what was lost."
@@ -145,17 +145,27 @@ def _headline(
     return " ".join(parts)
 
 
-def _saved_in_words(saved: Saved, arm: str | None, decisions: int, *, short: bool = False) -> str:
+def _saved_in_words(saved: Saved, reference: Reference, decisions: int, *, short: bool = False) -> str:
     if saved.usd is None or saved.would_have_cost_usd is None:
         return f"What was saved is not known: {saved.reason}."
     share = "" if saved.share is None else f"{share_in_words(abs(saved.share))} "
     verb = "Saved" if saved.usd >= 0.0 else "Spent more by"
     sentence = f"{verb} {share}({dollars_in_words(abs(saved.usd))} of {dollars_in_words(saved.would_have_cost_usd)})"
+    wrong = _billed_in_words(reference.billed)
     if short:
-        return f"{sentence}."
+        return f"{sentence}.{wrong}"
     basis = "by settled costs" if saved.basis == "settled" else "by predicted costs, as too little is settled yet"
     part = "" if saved.compared >= decisions else f" on {saved.compared:,} of {decisions:,} decisions"
-    return f"{sentence} against always {arm}{part}, {basis}."
+    return f"{sentence} against always {reference.arm}{part}, {basis}.{wrong}"
+
+
+def _billed_in_words(billed: Mapping[str, float]) -> str:
+    """What makes the dollars wrong, and how to mend it; '' where nothing does."""
+    if not billed:
+        return ""
+    arms = ", ".join(f"{arm}: {ratio:.3g} times" for arm, ratio in sorted(billed.items()))
+    found = f"the costs reported are not what the configured prices say ({arms})"
+    return f" But {found}, so this is wrong: correct the prices."
 
 
 def _lost_in_words(sums: FixedArmSums, known: Verdict, reference: Reference) -> str:

@@ -317,8 +317,10 @@ class ReportService:
         if policy not in self._runtimes:
             return Reference(None)
         arm, share, rule = self._promises.reference(policy)
-        why = self._promises.missing(policy)
-        return Reference(arm, missing=why) if rule is None else Reference(arm, share, rule.precision, rule.keep)
+        why, billed = self._promises.missing(policy), self._runtimes[policy].billed
+        if rule is None:
+            return Reference(arm, missing=why, billed=billed)
+        return Reference(arm, share, rule.precision, rule.keep, billed=billed)
 
     async def _coverage(self, policy: str, rewards: int, decisions: int) -> dict[str, object]:
         """How many decisions were rewarded in the period, and how late (delays: over the policy's life)."""

@@ -7,7 +7,7 @@ estimates with the interval of the design, on the rated decisions on which the a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -35,7 +35,8 @@ class Reference:
     """The arm that routing is measured against first: a promise's baseline, else the dearest.
 
     share : of the traffic that it gets at least. precision : to which the difference is to be known. keep : share of
-    its quality that is promised, None without a promise. missing : why there is no arm.
+    its quality that is promised, None without a promise. missing : why there is no arm. billed : arms whose reported
+    dollars are so many times what their price says.
     """
 
     arm: str | None
@@ -43,6 +44,7 @@ class Reference:
     precision: float = DEFAULT_PRECISION
     keep: float | None = None
     missing: str = "no arm is enabled, so there is nothing to compare with"
+    billed: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,6 +193,9 @@ class Saved(AnswerModel):
     """``settled``: what was reported (or settled at its estimate); ``predicted``: too little is settled yet."""
     reason: str | None
     """Why nothing compares."""
+    billed_over_priced: dict[str, float]
+    """Arms whose reported ``cost_usd`` is not what their tokens cost at their configured price, and how many times
+    that it is, by the newest reports: where there are any, what is saved is wrong until their prices are mended."""
 
 
 class Lost(AnswerModel):

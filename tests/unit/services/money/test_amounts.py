@@ -9,7 +9,7 @@ import pytest
 
 from banditd.core.types import Arm, FeatureGroup, FeatureSchema, Price
 from banditd.ports import UsageOutcome
-from banditd.services.money.amounts import fit_amounts
+from banditd.services.money.amounts import billed, fit_amounts
 
 SCHEMA = FeatureSchema(
     version=1,
@@ -192,3 +192,23 @@ def test_a_first_report_is_not_believed_alone() -> None:
             assert 400 / 3 < amounts.output_tokens.typical[0] < 400 * 4
         if amounts.latency_ms is not None:
             assert 300 < amounts.latency_ms.typical[0] < 4000
+
+
+@pytest.mark.parametrize(
+    ("factor", "found"), [(1.0, {}), (1.2, {}), (0.85, {}), (10.0, {"terse": 10.0}), (0.5, {"terse": 0.5})]
+)
+def test_an_arm_whose_dollars_its_price_does_not_explain_is_found(factor: float, found: dict[str, float]) -> None:
+    price = Price(usd_per_mtok_in=2.0, usd_per_mtok_out=8.0, usd_per_mtok_cached_in=0.5)
+
+    def reported(n: int, at: float = 1.0) -> list[UsageOutcome]:
+        cost_usd = at * price.cost_usd(100, 40, 60)
+        return [UsageOutcome("terse", np.ones(8), 1000 + i, 100, 40, cost_usd, None, 60) for i in range(n)]
+
+    prices = {"terse": [(0, price)]}
+    assert billed(reported(12, factor), prices) == pytest.approx(found)
+    assert billed(reported(9, factor), prices) == {}, "too few to tell"
+    estimated = [dataclasses.replace(one, cached_input_tokens=None) for one in reported(12, factor)]
+    assert billed(estimated, prices) == {}, "the tokens of the input are a guess"
+    corrected = {"terse": [(0, price), (1012, Price(usd_per_mtok_in=2.0 * factor, usd_per_mtok_out=8.0 * factor))]}
+    newer = dataclasses.replace(reported(1)[0], decided_at_us=1012)
+    assert billed([*reported(12, factor), newer], corrected) == {}, "the price was corrected since"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from banditd.services.reports.headline import BASELINE_SUMS, HEADLINE_SUMS, dollars_in_words
@@ -78,6 +80,16 @@ def test_without_rewards_the_money_is_known_and_the_quality_is_not():
     assert found["headline"] == (
         "Saved 44 % ($6.70 of $15.20). Quality against dear: not known yet. Promise of 95 %: not known yet."
     )
+
+
+def test_dollars_that_prices_do_not_explain_are_said_to_be_wrong():
+    said = " But the costs reported are not what the configured prices say (cheap: 10 times), so this is wrong"
+    found = headline(rows(), replace(DEAR, billed={"cheap": 10.0}), PACE)
+    assert said in found["words"]["saved"]
+    assert said in found["headline"]
+    assert found["saved"]["billed_over_priced"] == {"cheap": 10.0}
+    unknown = headline(rows(), Reference(None, billed={"cheap": 10.0}), PACE)
+    assert "is wrong" not in unknown["headline"], "nothing was said to be saved"
 
 
 def test_without_a_baseline_nothing_is_made_up():
