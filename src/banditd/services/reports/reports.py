@@ -317,10 +317,8 @@ class ReportService:
         if policy not in self._runtimes:
             return Reference(None)
         arm, share, rule = self._promises.reference(policy)
-        why, billed = self._promises.missing(policy), self._runtimes[policy].billed
-        if rule is None:
-            return Reference(arm, missing=why, billed=billed)
-        return Reference(arm, share, rule.precision, rule.keep, billed=billed)
+        known = Reference(arm, share, missing=self._promises.missing(policy), billed=self._runtimes[policy].billed)
+        return known if rule is None else dataclasses.replace(known, precision=rule.precision, keep=rule.keep)
 
     async def _coverage(self, policy: str, rewards: int, decisions: int) -> dict[str, object]:
         """How many decisions were rewarded in the period, and how late (delays: over the policy's life)."""
