@@ -168,6 +168,8 @@ def _by_cluster(
                 continue
             shown, truth = context_arm(row, (float(mean[c, k]), float(deviation[c, k]))), np.nanmean(inside[:, k])
             for kind, interval in ((KINDS[1], shown["interval"]), (KINDS[3], shown["posterior_interval"])):
+                if interval is None:
+                    continue  # of too few rewards none is reported
                 assert isinstance(interval, list)
                 yield Interval(world.name, kind, arm, c, int(row["rewards"]), *interval, float(truth))
 

@@ -26,7 +26,8 @@ ARMS = [
 ]
 # These tell of the process, or are files of the package.
 NOT_OF_THE_DATABASE = {"/metrics", "/openapi.json", "/docs", "/", "/dashboard/{file}", "/problems/{slug}"}
-NOT_OF_THE_DATABASE |= {"/health/liveness", "/health/readiness", "/v1/models", "/feedback/{token}"}
+NOT_OF_THE_DATABASE |= {"/health/liveness", "/health/readiness", "/feedback/{token}"}
+NOT_OF_THE_DATABASE |= {"/v1/models", "/v1/models/{model}"}
 
 
 def quiet(_what: str, _done: int, _total: int | None) -> None:
