@@ -32,7 +32,7 @@ from sqlalchemy import URL, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.util import LRUCache
 from tests import warm_start
 
-from banditd.cli import process
+from banditd.cli import SINGLE_THREADED, process
 from banditd.core.pace import SharedPace
 from banditd.encoders import factory
 from banditd.encoders.static import StaticEncoder, load_static_encoder
@@ -47,7 +47,8 @@ for name in [name for name in os.environ if name.startswith("BANDITD_") and name
 # Tests start hundreds of daemons: what is compiled is kept, or each would compile the whole package anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
-for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+# As `banditd` sets them: a test that calls its main() would else leave an environment that no daemon was forked from.
+for name in SINGLE_THREADED:
     os.environ.setdefault(name, "1")
 
 # No property holds only where the machine has time.
