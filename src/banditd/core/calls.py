@@ -20,9 +20,7 @@ def check_params(params: Mapping[str, object], rename_params: Mapping[str, str])
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} cannot be the name of a request parameter")
         if name in RESERVED_PARAMS:
-            raise ValueError(
-                f"an arm may not set {name}; these are reserved: {', '.join(sorted(RESERVED_PARAMS))}"
-            )
+            raise ValueError(f"params may not set {name}; these are reserved: {', '.join(sorted(RESERVED_PARAMS))}")
     if len(params) > MAX_PARAMS or len(rename_params) > MAX_PARAMS:
         raise ValueError(f"at most {MAX_PARAMS} parameters")
     try:
