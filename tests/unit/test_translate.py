@@ -19,7 +19,7 @@ from banditd.upstreams.translate.replies import chat_of, message_of
 from banditd.upstreams.translate.streams import ChatFromMessages, MessagesFromChat
 from banditd.web.gateway.conversations import read_conversation
 
-WORDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
+WORDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12).filter(str.strip)
 NAMES = st.text("abcdefgh_", min_size=1, max_size=8)
 INPUTS = st.dictionaries(NAMES, st.none() | st.booleans() | st.integers(-(2**40), 2**40) | WORDS, max_size=3)
 
@@ -233,6 +233,8 @@ def test_what_a_chat_cannot_hold_is_named(more: dict[str, Any], what: str) -> No
     ("more", "what"),
     [
         ({"n": 2}, "n"),
+        ({"stop": "\n"}, "stop"),
+        ({"stop": ["END", " "]}, "stop"),
         ({"logprobs": True}, "logprobs"),
         ({"response_format": {"type": "json_schema"}}, "response_format"),
         ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools"),
@@ -279,3 +281,53 @@ def test_broken_arguments_are_an_error_unless_the_answer_was_cut() -> None:
         message_of(chat)
     chat["choices"][0]["finish_reason"] = "length"
     assert message_of(chat)["stop_reason"] == "max_tokens"
+
+
+def _chat(message: dict[str, Any], reason: str) -> dict[str, Any]:
+    return {"id": "c", "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": reason}]}
+
+
+def _streamed(message: dict[str, Any], reason: str) -> dict[str, Any]:
+    """The same message by a stream."""
+    chunk = {"id": "c", "model": "m", "choices": [{"index": 0, "delta": message, "finish_reason": reason}]}
+    return _collected(_read(MessagesFromChat(), b"data: " + json.dumps(chunk).encode() + b"\n\ndata: [DONE]\n\n"))
+
+
+@pytest.mark.parametrize(("reason", "told"), [("stop", "tool_use"), ("length", "max_tokens")])
+def test_who_had_to_call_a_tool_stopped_for_it(reason: str, told: str) -> None:
+    """OpenAI's endpoint says ``stop`` where ``tool_choice`` names the function, others always."""
+    message = {"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": "{}"}}]}
+    assert message_of(_chat(message, reason))["stop_reason"] == told
+    assert _streamed(message, reason)["stop_reason"] == told
+
+
+def test_an_answer_in_parts_is_its_texts() -> None:
+    """Mistral's thinking models give a list; thoughts are not shown."""
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+    message = {"content": [thought, {"type": "text", "text": "yes"}]}
+    assert message_of(_chat(message, "stop"))["content"] == [{"type": "text", "text": "yes"}]
+    assert _streamed(message, "stop")["content"] == [{"type": "text", "text": "yes"}]
+
+
+def test_what_other_models_said_is_acceptable_to_anthropics() -> None:
+    """White space alone is refused as a text, and so are ids with other signs than these."""
+    call = {"id": "functions.f:0", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    chat = [
+        {"role": "system", "content": " "}, {"role": "user", "content": [{"type": "text", "text": "go"}]},
+        {"role": "assistant", "content": "\n\n", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "functions.f:0", "content": "1"},
+        {"role": "assistant", "content": " "}, {"role": "user", "content": "on"},
+    ]  # fmt: skip
+    told: Any = to_messages.to_messages({"model": "m", "messages": chat})
+    assert "system" not in told
+    assert [message["role"] for message in told["messages"]] == ["user", "assistant", "user", "user"]
+    assert told["messages"][1]["content"] == [{"type": "tool_use", "id": "functions_f_0", "name": "f", "input": {}}]
+    assert told["messages"][2]["content"][0]["tool_use_id"] == "functions_f_0"
+
+
+@pytest.mark.parametrize(
+    "message", ["x", {"content": 5, "tool_calls": ["x", {"function": "y"}]}, {"content": ["x"], "refusal": {}}]
+)
+def test_what_is_no_message_is_no_failure_of_ours(message: Any) -> None:
+    assert message_of(_chat(message, "stop"))["type"] == "message"
+    assert chat_of({"content": ["x", None, {"type": "tool_use", "input": 5}]}, 0)["object"] == "chat.completion"

@@ -22,27 +22,42 @@ FINISH_REASONS: Final[Mapping[str, str]] = {
 }  # fmt: skip
 
 
+def texts_in(stated: Mapping[str, Any]) -> str:
+    """What a chat's message or delta says or refuses with. Some models give parts, their thoughts among them."""
+    text = ""
+    for name in ("content", "refusal"):
+        given = stated.get(name)
+        parts = given if isinstance(given, list) else [{"type": "text", "text": given}]
+        texts = (part.get("text") for part in parts if isinstance(part, dict) and part.get("type") == "text")
+        text += "".join(one for one in texts if isinstance(one, str))
+    return text
+
+
+def stop_reason_of(reason: str, *, calls: bool) -> str:
+    """Why a message has ended. calls : of tools, on which agents go on; a chat that had to call one says ``stop``."""
+    return "tool_use" if calls and reason == "stop" else STOP_REASONS.get(reason, "end_turn")
+
+
 def message_of(chat: Mapping[str, Any]) -> dict[str, object]:
     """A completion as a message. Raises MalformedEventError for a tool call whose arguments are no JSON object."""
     choice = chat["choices"][0]
-    stated = choice.get("message") or {}
+    stated = _dict(choice.get("message"))
     reason = choice.get("finish_reason") or "stop"
-    content: list[dict[str, object]] = []
-    for name in ("content", "refusal"):
-        text = stated.get(name)
-        if isinstance(text, str) and text:
-            content.append({"type": "text", "text": text})
-    for number, call in enumerate(stated.get("tool_calls") or ()):
+    text = texts_in(stated)
+    given_calls = stated.get("tool_calls")
+    calls = [_dict(call) for call in given_calls] if isinstance(given_calls, list) else []
+    content: list[dict[str, object]] = [{"type": "text", "text": text}] if text else []
+    for number, call in enumerate(calls):
         given = arguments_of(call)
         if given is None and reason != "length":
             raise MalformedEventError("malformed_tool_arguments")
-        called = (call.get("function") or {}).get("name")
+        called = _dict(call.get("function")).get("name")
         content.append(
             {"type": "tool_use", "id": call.get("id") or f"call_{number}", "name": called, "input": given or {}}
         )
     return {
         "id": chat.get("id") or "", "type": "message", "role": "assistant", "model": chat.get("model") or "",
-        "content": content, "stop_reason": STOP_REASONS.get(reason, "end_turn"), "stop_sequence": None,
+        "content": content, "stop_reason": stop_reason_of(reason, calls=bool(calls)), "stop_sequence": None,
         "usage": messages_usage(chat_usage(chat.get("usage"))),
     }  # fmt: skip
 
@@ -51,7 +66,7 @@ def chat_of(message: Mapping[str, Any], created_s: int) -> dict[str, object]:
     """A message as a completion. created_s : seconds since the Unix epoch, which messages do not tell."""
     texts: list[str] = []
     calls: list[dict[str, object]] = []
-    for block in message.get("content") or ():
+    for block in map(_dict, message.get("content") or ()):
         if block.get("type") == "text":
             texts.append(str(block.get("text") or ""))
         elif block.get("type") == "tool_use":
@@ -87,3 +102,7 @@ def usage_as_chat(usage: TokenUsage) -> dict[str, object]:
         "total_tokens": usage.input_tokens + usage.output_tokens,
         "prompt_tokens_details": {"cached_tokens": usage.cached_input_tokens},
     }  # fmt: skip
+
+
+def _dict(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}

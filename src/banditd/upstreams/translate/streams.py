@@ -10,7 +10,13 @@ from banditd.ports.upstreams import StreamEvent, TokenUsage
 from banditd.upstreams.chat import DONE, ChatReader, parse
 from banditd.upstreams.messages import MessagesReader
 from banditd.upstreams.sse import Frame, event
-from banditd.upstreams.translate.replies import FINISH_REASONS, STOP_REASONS, messages_usage, usage_as_chat
+from banditd.upstreams.translate.replies import (
+    FINISH_REASONS,
+    messages_usage,
+    stop_reason_of,
+    texts_in,
+    usage_as_chat,
+)
 
 
 class MessagesFromChat:
@@ -83,10 +89,8 @@ class MessagesFromChat:
         delta = choice.get("delta")
         raw = b""
         if isinstance(delta, dict):
-            for name in ("content", "refusal"):
-                text = delta.get(name)
-                if isinstance(text, str) and text:
-                    raw += self._text(text)
+            if text := texts_in(delta):
+                raw += self._text(text)
             for call in delta.get("tool_calls") or ():
                 if isinstance(call, dict):
                     raw += self._call(call)
@@ -156,7 +160,8 @@ class MessagesFromChat:
         if self._after:
             raw += self._text(self._after)
         raw += self._close()
-        delta = {"stop_reason": STOP_REASONS.get(self._reason, "end_turn"), "stop_sequence": None}
+        reason = stop_reason_of(self._reason, calls=bool(self._calls))
+        delta = {"stop_reason": reason, "stop_sequence": None}
         return (
             raw + _stated("message_delta", delta=delta, usage=messages_usage(self._usage)) + _stated("message_stop")
         )

@@ -10,6 +10,7 @@ from typing import Any, Final
 DEFAULT_MAX_TOKENS: Final = 8192
 """Anthropic's form must name a limit; a chat need not."""
 _DATA: Final = re.compile(r"data:([\w.+/-]+);base64,(.*)", re.DOTALL)
+_NO_ID: Final = re.compile(r"[^A-Za-z0-9_-]")
 _CHOICES: Final = {"auto": "auto", "required": "any", "none": "none"}
 # Of the top level: what the answer would be another without.
 _NEEDED: Final = (
@@ -27,6 +28,8 @@ def uncarried(body: Mapping[str, Any]) -> str | None:
             return name
     if body.get("n") not in (None, 1):
         return "n"
+    if any(isinstance(one, str) and one.isspace() for one in _stops(body)):
+        return "stop"  # refused there
     form = body.get("response_format")
     if isinstance(form, dict) and form.get("type") not in (None, "text"):
         return "response_format"
@@ -61,8 +64,8 @@ def to_messages(body: Mapping[str, Any]) -> dict[str, object]:
     reported["max_tokens"] = limit if limit is not None else body.get("max_tokens") or DEFAULT_MAX_TOKENS
     messages = list(_dicts(body.get("messages")))
     system = [_text(message.get("content")) for message in messages if message.get("role") in _INSTRUCTIONS]
-    if any(system):
-        reported["system"] = "\n\n".join(one for one in system if one)
+    if stated := "\n\n".join(one for one in system if one.strip()):
+        reported["system"] = stated
     reported["messages"] = _merged(message for message in messages if message.get("role") not in _INSTRUCTIONS)
     for name in ("top_p", "stream"):
         if body.get(name) is not None:
@@ -70,9 +73,8 @@ def to_messages(body: Mapping[str, Any]) -> dict[str, object]:
     warmth = body.get("temperature")
     if isinstance(warmth, int | float):
         reported["temperature"] = min(warmth, 1)  # the scale ends here
-    stop = body.get("stop")
-    if stop:
-        reported["stop_sequences"] = [stop] if isinstance(stop, str) else stop
+    if stops := _stops(body):
+        reported["stop_sequences"] = stops
     if isinstance(body.get("user"), str):
         reported["metadata"] = {"user_id": body["user"]}
     tools = [_tool(_function(tool)) for tool in _dicts(body.get("tools"))]
@@ -95,6 +97,16 @@ def arguments_of(call: Mapping[str, Any]) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+def _stops(body: Mapping[str, Any]) -> list[object]:
+    stop = body.get("stop")
+    return stop if isinstance(stop, list) else [stop] if stop else []
+
+
+def _id(stated: object) -> object:
+    """The id of a tool call in the letters that are allowed there: some models' have dots and colons."""
+    return _NO_ID.sub("_", stated) if isinstance(stated, str) else stated
+
+
 def _merged(messages: Iterator[Mapping[str, Any]]) -> list[dict[str, object]]:
     """What tools gave, and what the user says next, are one message: its results come first."""
     merged: list[dict[str, object]] = []
@@ -103,7 +115,7 @@ def _merged(messages: Iterator[Mapping[str, Any]]) -> list[dict[str, object]]:
         role = message.get("role")
         if role == "tool":
             result = {
-                "type": "tool_result", "tool_use_id": message.get("tool_call_id"),
+                "type": "tool_result", "tool_use_id": _id(message.get("tool_call_id")),
                 "content": _text(message.get("content")),
             }  # fmt: skip
             if results is None:
@@ -116,7 +128,7 @@ def _merged(messages: Iterator[Mapping[str, Any]]) -> list[dict[str, object]]:
             results += blocks
         elif blocks:
             content = message.get("content")
-            plain = isinstance(content, str) and len(blocks) == 1
+            plain = isinstance(content, str) and [block["type"] for block in blocks] == ["text"]
             merged.append({"role": role, "content": content if plain else blocks})
         results = None
     return merged
@@ -124,16 +136,15 @@ def _merged(messages: Iterator[Mapping[str, Any]]) -> list[dict[str, object]]:
 
 def _blocks(message: Mapping[str, Any]) -> Iterator[dict[str, object]]:
     content = message.get("content")
-    if isinstance(content, str) and content:
-        yield {"type": "text", "text": content}
-    for part in _dicts(content):
+    texts = [{"type": "text", "text": content}] if isinstance(content, str) else _dicts(content)
+    for part in texts:
         block = _block(part)
-        if block is not None and block.get("text") != "":  # texts of nothing are refused there
+        if block is not None and str(block.get("text", "?")).strip():  # texts of nothing are refused there
             yield block
     for call in _dicts(message.get("tool_calls")):
         function = call.get("function")
         name = function.get("name") if isinstance(function, dict) else None
-        yield {"type": "tool_use", "id": call.get("id"), "name": name, "input": arguments_of(call)}
+        yield {"type": "tool_use", "id": _id(call.get("id")), "name": name, "input": arguments_of(call)}
 
 
 def _block(part: Mapping[str, Any]) -> dict[str, object] | None:
