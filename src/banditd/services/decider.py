@@ -180,8 +180,8 @@ class TurnDecider:
             made[at[i]] = error
         rows = decided.rows.tolist()
         if rows:
-            taken, theirs = [prepared[i] for i in rows], [cases[i] for i in rows]
-            decisions, kept = self._decisions(situation, decided, parted, taken, theirs)
+            taken, taken_cases = [prepared[i] for i in rows], [cases[i] for i in rows]
+            decisions, kept = self._decisions(situation, decided, parted, taken, taken_cases)
             made.update(compress(zip([at[i] for i in rows], decisions, strict=True), kept))
             for admission in compress(decided.admissions, map(not_, kept)):
                 for stop in admission.stopped:

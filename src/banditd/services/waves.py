@@ -28,19 +28,19 @@ def next_wave(
     charged: set[Hashable] = set()
     n_charged, left = 0, dict(at_once)
     for i in rest:
-        keys, mine = touched(i), accounts.get(i, ())
-        if not (keys or mine):
+        keys, own_accounts = touched(i), accounts.get(i, ())
+        if not (keys or own_accounts):
             wave.append(i)
             continue
-        if before.isdisjoint(keys) and before.isdisjoint(mine) and all(map(left.__getitem__, mine)):
-            n_charged += bool(mine)
-            if wave and (n_charged > MOST_CHARGED or len(charged.union(mine)) > MOST_ACCOUNTS):
+        if before.isdisjoint(keys) and before.isdisjoint(own_accounts) and all(map(left.__getitem__, own_accounts)):
+            n_charged += bool(own_accounts)
+            if wave and (n_charged > MOST_CHARGED or len(charged.union(own_accounts)) > MOST_ACCOUNTS):
                 break
             wave.append(i)
-            charged.update(mine)
-            for key in mine:
+            charged.update(own_accounts)
+            for key in own_accounts:
                 left[key] -= 1
         else:
-            before.update(mine)
+            before.update(own_accounts)
         before.update(keys)
     return wave

@@ -49,5 +49,5 @@ class SqlClassifierStore:
         return await self._database.read(lambda connection: self._spent_usd(connection, policy, since_us, until_us))
 
     def _spent_usd(self, connection: Connection, policy: str, since_us: int | None, until_us: int | None) -> float:
-        mine = judge_account.c.judge == ACCOUNT.format(policy=policy)
-        return self._book.cost_usd(connection, policy, since_us, until_us, mine)
+        this_account = judge_account.c.judge == ACCOUNT.format(policy=policy)
+        return self._book.cost_usd(connection, policy, since_us, until_us, this_account)

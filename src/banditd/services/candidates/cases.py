@@ -135,8 +135,8 @@ class CasePlay:
         view = self._promise.view
         queries = [case.query for case in cases]
         pledges = self._promise.pledges(queries, view)
-        theirs = [replace(case, pledge=pledge) for case, pledge in zip(cases, pledges, strict=True)]
-        wanted, cost_usd = self._vectors(self._candidate, snapshots[1], theirs)
+        candidate_cases = [replace(case, pledge=pledge) for case, pledge in zip(cases, pledges, strict=True)]
+        wanted, cost_usd = self._vectors(self._candidate, snapshots[1], candidate_cases)
         if question.against == INCUMBENT:
             for case, pledge in zip(cases, self._book.pledges(queries, self._runtime.view), strict=True):
                 case.pledge = pledge
@@ -176,8 +176,8 @@ class CasePlay:
             "cost_usd": float((wanted * cost_usd).sum(1).mean()),
             "other_cost_usd": float((other * cost_usd).sum(1).mean()),
             "arms": [
-                {"arm": arm, "share": float(ours), "other_share": float(theirs)}
-                for arm, ours, theirs in zip(self._names, wanted.mean(0), other.mean(0), strict=True)
+                {"arm": arm, "share": float(share), "other_share": float(other_share)}
+                for arm, share, other_share in zip(self._names, wanted.mean(0), other.mean(0), strict=True)
             ],
         }
 

@@ -91,10 +91,10 @@ class Course:
     def stands(self, view: RouteView) -> bool:
         """Whether the baseline would be the same beside the arms of this view, but for rounding."""
         cost_usd, able = typical_usd(view), view.serves & view.models
-        now, mine = baseline_index(self._rule, self._names, cost_usd, able), self.baseline
-        if now is None or mine is None or now == mine:
-            return now == mine
-        return bool(able[mine] and cost_usd[now] <= cost_usd[mine] * DEARER_BY)
+        present, former = baseline_index(self._rule, self._names, cost_usd, able), self.baseline
+        if present is None or former is None or present == former:
+            return present == former
+        return bool(able[former] and cost_usd[present] <= cost_usd[former] * DEARER_BY)
 
     def rated_among(self, rated: int, decisions: int) -> None:
         """So many of so many newest decisions are rated, by the log."""
@@ -112,8 +112,8 @@ class Course:
         """Learn what had come before that time, and solve anew where that is due."""
         while self._waiting and (self._waiting[0][0] < at_us or len(self._waiting) > MOST_WAITING):
             _, _, keep, one = heapq.heappop(self._waiting)
-            for mine, keeper in self._keepers.items():
-                if mine == keep:
+            for promised_keep, keeper in self._keepers.items():
+                if promised_keep == keep:
                     keeper.learn(one)
                 else:
                     keeper.misses.add(one)

@@ -116,8 +116,8 @@ class KeptAnew:
         self._policy: Course | None = None
         self._courses: dict[str, Course | None] = {}
         for side in sides:
-            mine, self._policy = begin_courses(runtime, side.applied, earlier, runtime.view.snapshot)
-            self._courses[side.shadow.shadow_id] = mine
+            own_course, self._policy = begin_courses(runtime, side.applied, earlier, runtime.view.snapshot)
+            self._courses[side.shadow.shadow_id] = own_course
         self.waiting = deque(row for row in rows if self._decided.why_not(row) is None)
         self._newest: deque[int] = deque(maxlen=WINDOW)  # when decisions were made
         self._uncounted = 0

@@ -135,8 +135,8 @@ class Shadowing:
     async def _seen(
         self, runtime: PolicyRuntime, items: Sequence[FoldItem], shadows: list[tuple[Candidate, Shadow]]
     ) -> Shadowed | None:
-        mine = runtime.builder.schema.hash
-        put = {one.decision_id: self._contribution_of(one) for one in items if one.schema_hash == mine}
+        schema_hash = runtime.builder.schema.hash
+        put = {one.decision_id: self._contribution_of(one) for one in items if one.schema_hash == schema_hash}
         changed = {
             one.decision_id: one
             for one in items

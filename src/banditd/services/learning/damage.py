@@ -59,7 +59,7 @@ def examine(
 ) -> Examined:
     """Check everything that is stored of a policy under a schema. ``history``: its snapshots, newest first."""
     found = Examined(whole=stored)
-    mine = [row for row in history if row["schema_hash"] == schema.hash]
+    own_history = [row for row in history if row["schema_hash"] == schema.hash]
     whole_segments = []
     for segment in stored.segments:
         reason = _why_not_sums(segment, schema)
@@ -70,7 +70,7 @@ def examine(
             place = f"policy {policy}, arm {segment.arm}, epoch {segment.epoch}"
             found.damages.append(Damage(table="segment", row=place, reason=reason, from_log=True))
     whole_snapshots = []
-    for row in mine:
+    for row in own_history:
         reason = _why_not_texts(row["hyperparameters"], row["learner"], schema, settings)
         if reason is None:
             whole_snapshots.append(row)
@@ -80,7 +80,7 @@ def examine(
             reason = f"{reason}; one point in the history of prior scales is lost"
             found.damages.append(Damage(table="snapshot", row=stated, reason=reason, from_log=False))
     found.whole = dataclasses.replace(stored, segments=tuple(whole_segments))
-    versions = [stored.version, *(s.version for s in stored.segments), *(row["version"] for row in mine)]
+    versions = [stored.version, *(s.version for s in stored.segments), *(row["version"] for row in own_history)]
     found.newest_version = max((v for v in versions if isinstance(v, int)), default=0)
     _examine_state(policy, schema, settings, found, whole_snapshots)
     return found

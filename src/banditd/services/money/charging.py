@@ -67,8 +67,8 @@ def note_tried(wave: Iterable[tuple[Sequence[Account], bool]]) -> None:
     """
     accounts: dict[AccountKey, Account] = {}
     tried, alike = Counter[AccountKey](), Counter[AccountKey]()
-    for mine, holds in wave:
-        for account in mine:
+    for charged, holds in wave:
+        for account in charged:
             accounts[account.key] = account
             tried[account.key] += 1
             alike[account.key] += holds

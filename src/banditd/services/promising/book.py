@@ -171,8 +171,9 @@ class PromiseBook:
             noted.setdefault(standing, []).append(row)
             if case.accounts or self._overruled:
                 self._note_overruled(standing, overruled_by(case, decided, row))
-        for standing, mine in noted.items():
-            keeper, taken = self.keepers[standing], slice(None) if len(mine) == decided.rows.size else mine
+        for standing, noted_rows in noted.items():
+            keeper = self.keepers[standing]
+            taken = slice(None) if len(noted_rows) == decided.rows.size else noted_rows
             keeper.observe(
                 decided.x[taken],
                 cost_usd=decided.priced.cost_usd[taken],
@@ -274,8 +275,8 @@ class PromiseBook:
         """By promise in force, a keeper that has learned these outcomes, oldest first. Slow; changes nothing here."""
         found = {}
         for (keep, baseline), keeper in list(self.keepers.items()):
-            mine = [(one.rated, one.keep == keep) for one in rated if one.baseline == baseline]
-            found[keep, baseline] = keeper.judged_of(mine)
+            outcomes = [(one.rated, one.keep == keep) for one in rated if one.baseline == baseline]
+            found[keep, baseline] = keeper.judged_of(outcomes)
         return found
 
 

@@ -88,12 +88,12 @@ class CandidatePromise(PromiseBook):
         self.restored, self.solved = True, False
 
     def _begin(self, found: Keeper, standing: Standing) -> None:
-        mine = [one for (_, baseline), one in self._main.keepers.items() if baseline == standing[1]]
-        others = mine or list(self._main.keepers.values())
+        same_baseline = [one for (_, baseline), one in self._main.keepers.items() if baseline == standing[1]]
+        others = same_baseline or list(self._main.keepers.values())
         if self.keepers or not others:
             super()._begin(found, standing)
             return
-        found.begin_with(others[-1], misses=bool(mine))
+        found.begin_with(others[-1], misses=bool(same_baseline))
         now, then = self.view, self._main.view
         found.promise.window.offer(now.serves, now.serves & ~then.serves, typical_usd(now))
 

@@ -80,9 +80,7 @@ class ReleaseService:
                 "/candidate",
             )
         if not applied.difference:
-            raise _refused(
-                f"candidate {candidate} does not differ from policy {policy} as it is", "/candidate"
-            )
+            raise _refused(f"candidate {candidate} does not differ from policy {policy} as it is", "/candidate")
         now_us = self._clock.now_us()
         if not again:
             await self._check_cool_down(found, now_us)

@@ -98,8 +98,8 @@ def _against(one: _Fixed, pace: Pace, reference: Reference) -> dict[str, object]
     sums, ours_usd = one.sums, one.saved.usd_per_decision[1]
     saved = one.cost_usd - ours_usd if one.cost_usd is not None and ours_usd is not None and one.complete else None
     difference = difference_of(sums)
-    mine = one.arm == reference.arm
-    found = settles(sums, pace, share=reference.share if mine else 0.0, precision=reference.precision)
+    is_reference = one.arm == reference.arm
+    found = settles(sums, pace, share=reference.share if is_reference else 0.0, precision=reference.precision)
     cost_ratio = ratio(one.cost_usd, ours_usd) if saved is not None and one.cost_usd and ours_usd else None
     return {
         "arm": one.arm,

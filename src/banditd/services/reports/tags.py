@@ -297,8 +297,8 @@ def _steps(tag: str, rows: Sequence[Row]) -> list[dict[str, object]]:
         together.setdefault((int(row["bucket_at_us"]), place), []).append(row)
     order = sorted(together.items(), key=lambda one: (one[0][0], one[0][1] == REST, -decisions.get(one[0][1], 0)))
     steps = []
-    for (bucket_at_us, value), mine in order:
-        added: dict[str, float | str] = {"arm": "", **add_up(mine)}
+    for (bucket_at_us, value), rows_of_step in order:
+        added: dict[str, float | str] = {"arm": "", **add_up(rows_of_step)}
         extra = step_row(added)
         del extra["arm"]
         steps.append({"at": iso_time(bucket_at_us), **TagValue(tag, value or None).fields(), **extra})
