@@ -38,9 +38,11 @@ class ChatDialect(OwnForm):
     path = "/chat/completions"
 
     def write(self, call: UpstreamCall, *, stream: bool) -> bytes:
-        """The client's body with the arm's model and parameters; a stream is asked for its usage, too."""
+        """The client's body with the arm's model and parameters; a stream is asked for its usage, too, unless the arm
+        takes ``stream_options`` out: its upstream does not know them.
+        """
         body = with_params(call)
-        if stream:
+        if stream and call.params.get("stream_options", "") is not None:
             options = body.get("stream_options")
             body["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
         return written(body, call)

@@ -38,6 +38,8 @@ def test_the_arms_parameters_win_and_null_takes_out() -> None:
     assert "temperature" not in sent
     assert "max_tokens" not in sent
     assert (sent["reasoning_effort"], sent["max_completion_tokens"]) == ("low", 7)
+    sent = json.loads(ChatDialect().write(_call(params={"stream_options": None}), stream=True))
+    assert "stream_options" not in sent  # some endpoints do not know them
 
 
 def test_a_new_name_that_the_client_gave_itself_stays() -> None:
