@@ -65,8 +65,10 @@ class Favour:
 
 @dataclass(slots=True)
 class _Sums:
-    """What was seen under one label. arm, others : values of the arm and of the others that wait to be compared;
-    difference, power : sums of the differences so far, and of their squares.
+    """What was seen under one label.
+
+    arm, others : values of the arm and of the others that wait to be compared; difference, power : sums of the
+    differences so far, and of their squares.
     """
 
     arm: list[float] = field(default_factory=list)

@@ -139,14 +139,13 @@ class ArmService:
     ) -> ArmView:
         """Change fields of an arm. A new price applies from the next decision on, or from ``price_from_us``.
 
-        Fields that are not in ``changes`` keep their present values, even if others change them meanwhile. ``price``
-        is a ``Price``, or a mapping of its changed fields.
+        Fields not in ``changes`` keep their present values, even if others change them meanwhile. ``price`` is a
+        ``Price``, or a mapping of its changed fields.
 
         Raises
         ------
-        NotFoundError : no such policy or arm.
-        InvalidInputError : a field that cannot be changed, contradictory shares, or a price that would begin in the
-        past.
+        NotFoundError : no such policy or arm. InvalidInputError : a field that cannot be changed, contradictory
+        shares, or a price that would begin in the past.
         """
         self._require_policy(policy)
         unknown = sorted(set(changes) - PATCHABLE)

@@ -1,10 +1,8 @@
 """One request and its answer: attempts until the commit point, then the stream, and one settlement.
 
-The first call is prepared while its decision is being committed, and sent once that is durable.
-
-The *commit point* is the first event with content (text, reasoning, a tool call) or a finish reason. Events before it
-are held back, so that another arm can still be asked. After it the arm is never switched: if it fails, the client
-sees the failure.
+The first call is prepared while its decision is being committed, and sent once that is durable. The *commit point* is
+the first event with content (text, reasoning, a tool call) or a finish reason. Events before it are held back, so
+that another arm can still be asked. After it the arm is never switched: if it fails, the client sees the failure.
 """
 
 from __future__ import annotations
@@ -61,9 +59,7 @@ class _AnotherDecision(Exception):  # noqa: N818 - no error: a budget has refuse
 
 
 class Exchange:
-    """Created by ``Gateway.exchange``. Call ``begin``, then read ``reply`` or ``events``, and always call
-    ``finish``.
-    """
+    """One request's answer. Call ``begin``, then read ``reply`` or ``events``, and always call ``finish``."""
 
     def __init__(self, surroundings: Surroundings, call: GatewayCall) -> None:
         self._around = surroundings

@@ -175,8 +175,9 @@ class Gateway:
         return self._rng.random()
 
     def tell(self, policy: str, attempt: Attempt, arm: Arm, surface: Surface, *, calls: bool) -> None:
-        """Report the end of a call to breakers and metrics at once. calls : whether the upstream was really
-        called.
+        """Report the end of a call to breakers and metrics at once.
+
+        calls : whether the upstream was really called.
         """
         outcome = attempt.error or "ok"
         self._metrics.count(self._metrics.gateway_attempts, policy, attempt.arm, outcome)
