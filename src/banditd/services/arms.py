@@ -40,7 +40,7 @@ class ArmView:
 
     statistics : rewards, mean reward with its interval, shares.
     price_history : (since, price), oldest first, since in microseconds since the epoch.
-    onboarding : how much of its quota a new arm has used, and the outcome (``services.onboarding``).
+    onboarding : how much of its quota a new arm has used, and the outcome (``services.reports.onboarding``).
     duplicate : the same request was made before under the same key; ``arm`` is as that request left it.
     """
 

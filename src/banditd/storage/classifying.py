@@ -22,7 +22,7 @@ ACCOUNT: Final = "{policy} classifier"
 
 
 class SqlClassifierStore:
-    """``ports.ClassifierStore`` over one database."""
+    """``ports.classifying.ClassifierStore`` over one database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -44,7 +44,7 @@ _OVER: Final = {"body": None, "headers": None, "served_answer": None, "lease": N
 
 
 class SqlProbeStore:
-    """``ports.ProbeStore`` over one database."""
+    """``ports.probing.ProbeStore`` over one database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
