@@ -11,7 +11,8 @@ The arms stand in the policy's own order: the drawn one, then by the probability
 | auth | no | yes |
 | context | no | only arms with a larger window |
 | policy | no | only where it is configured |
-| request, client_gone | no | no |
+| request | no | where this one does not know what it is asked with |
+| client_gone | no | no |
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ class Fallbacks:
         named = error.error_class
         if named == "context":
             self._waiting = [other for other in self._waiting if self._larger(other, arm)]
-        elif named not in _NEXT and not (named == "policy" and self._on_policy):
+        elif not (named in _NEXT or error.elsewhere or (named == "policy" and self._on_policy)):
             return None
         if not self._waiting:
             return None

@@ -71,7 +71,9 @@ class RecipeRun:
         failed = self._failed
         assert failed is not None  # noqa: S101 - nobody has answered, so somebody has failed
         # The recipe is not played twice, and whom else to ask is not for the last of its calls to say.
-        raise UpstreamError(failed.message, error_class=failed.error_class, code=failed.code, status=failed.status)
+        error = UpstreamError(failed.message, error_class=failed.error_class, code=failed.code, status=failed.status)
+        error.elsewhere = failed.elsewhere
+        raise error
 
     async def _at_once(self, arms: Sequence[str], until_s: float) -> list[ModelAnswer | None]:
         tasks = [asyncio.ensure_future(self._ask(self._arms[arm], until_s)) for arm in arms]
