@@ -43,6 +43,12 @@ _KEY: Final = re.compile(
 _BUSY: Final = re.compile(
     r"rate[ _]?limit|overloaded|too many requests|server is busy|at capacity|resource_exhausted", re.IGNORECASE
 )
+# An endpoint lacks what others have.
+_UNKNOWN: Final = re.compile(
+    r"extra_forbidden|extra inputs are not permitted|un(?:supported|known)[ _](?:parameter|value)"
+    r"|unrecognized request argument|(?:does|do|is|are) not support",
+    re.IGNORECASE,
+)
 # What an error quotes is most often the client's: names of its tools, addresses of its pictures. An apostrophe within
 # a word quotes nothing.
 _QUOTED: Final = re.compile(r"\"[^\"]*(?:\"|$)|`[^`]*(?:`|$)|(?<!\w)'[^']*(?:'|$)|https?://\S+")
@@ -77,7 +83,8 @@ def from_answer(
 ) -> UpstreamError:
     """The error of an answer whose status is not 2xx."""
     stated, message = _stated(body)
-    error_class = classify(status, " ".join((*stated, message)))
+    words = " ".join((*stated, message))
+    error_class = classify(status, words)
     code = next((one for one in stated if _CODE.fullmatch(one)), None) or f"http_{status}"
     wait_s = retry_after_s(headers, now_s)
     if wait_s is None and (delay := _RETRY_DELAY.search(body)) is not None:
@@ -89,7 +96,7 @@ def from_answer(
         text = _without(message, secret)
     else:
         text = f"the upstream {upstream} answered HTTP {status}"
-    return UpstreamError(
+    error = UpstreamError(
         text,
         error_class=error_class,
         code=_without(code, secret),
@@ -97,6 +104,8 @@ def from_answer(
         retry_after_s=wait_s,
         retry_same=error_class == "server" and status >= 500,
     )
+    error.elsewhere = error_class == "request" and _UNKNOWN.search(words) is not None
+    return error
 
 
 def from_event(upstream: str, error: object, *, secret: str | None) -> UpstreamError:
@@ -162,8 +171,10 @@ def _parts(error: object) -> tuple[list[str], str]:
     """(codes and types, message) of an error object."""
     if isinstance(error, dict):
         codes = [str(error[name]) for name in ("code", "type", "status") if isinstance(error.get(name), str | int)]
-        message = error.get("message") or error.get("detail")
-        return codes, message[:_MAX_MESSAGE] if isinstance(message, str) else ""
+        message = error.get("message") or error.get("detail") or ""
+        # Some say which field is wrong in a list of objects.
+        text = message if isinstance(message, str) else json.dumps(message, ensure_ascii=False)
+        return codes, text[:_MAX_MESSAGE]
     return [], error[:_MAX_MESSAGE] if isinstance(error, str) else ""
 
 

@@ -123,6 +123,19 @@ def test_usage_is_found_on_any_chunk() -> None:
 
 
 @pytest.mark.parametrize(
+    ("total", "output"), [(331, 319), (14, 2), (0, 2), (None, 2), ("331", 2), (10**12, 2), (-5, 2)]
+)
+def test_thoughts_that_only_the_total_counts_are_paid(total: object, output: int) -> None:
+    """As xAI and Google tell their usage: 317 tokens of thought behind an answer of two."""
+    usage = {"prompt_tokens": 12, "completion_tokens": 2, "total_tokens": total}
+    event = ChatReader().read(parse_frame(b"data: " + json.dumps({"choices": [], "usage": usage}).encode() + b"\n\n"))
+    assert event.usage == TokenUsage(12, output)
+    del usage["completion_tokens"]
+    event = ChatReader().read(parse_frame(b"data: " + json.dumps({"choices": [], "usage": usage}).encode() + b"\n\n"))
+    assert event.usage == TokenUsage(12, 319 if output > 2 else 2 if total == 14 else 0)
+
+
+@pytest.mark.parametrize(
     "usage", [None, {}, [], {"prompt_tokens": "9"}, {"prompt_tokens": -1}, {"prompt_tokens": True}]
 )
 def test_what_is_no_usage_is_none(usage: object) -> None:

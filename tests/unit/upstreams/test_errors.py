@@ -71,6 +71,31 @@ def test_what_a_client_writes_closes_no_arm_to_others(message: str) -> None:
         assert _error(status, {"message": message, "type": "invalid_request_error"}).error_class == "request"
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        {
+            "message": {"detail": [{"type": "extra_forbidden", "loc": ["body", "user"]}]},
+            "type": "invalid_request_error",
+        },
+        {"message": "Unsupported parameter: 'max_tokens' is not supported with this model.", "code": None},
+        {"code": "unsupported_value", "message": "'temperature' must be 1"},
+        {"message": "Unrecognized request argument supplied: store"},
+        {"message": "thinking: Extra inputs are not permitted"},
+    ],
+)
+def test_what_one_endpoint_does_not_know_another_may(error: dict[str, object]) -> None:
+    told = _error(422, error)
+    assert (told.error_class, told.elsewhere) == ("request", True)
+    assert not _error(400, {"message": "bad temperature"}).elsewhere
+    assert not _error(429, error).elsewhere
+
+
+def test_a_list_of_what_is_wrong_is_told() -> None:
+    body = json.dumps({"detail": [{"loc": ["body", "n"], "msg": "too many"}]}).encode()
+    assert '"too many"' in from_answer("up", 422, {}, body, now_s=NOW_S, secret=None).message
+
+
 def test_a_firewalls_page_is_no_word_on_the_key() -> None:
     assert from_answer("up", 403, {}, b"<html>blocked", now_s=NOW_S, secret=None).error_class == "server"
 

@@ -11,7 +11,8 @@ The arms are in the policy's order: the drawn one, then by their probability, th
 | auth | no | yes |
 | context | no | only arms with a larger window |
 | policy | no | only if configured |
-| request, client_gone | no | no |
+| request | no | if this arm does not support what the request asks for |
+| client_gone | no | no |
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class Fallbacks:
         named = error.error_class
         if named == "context":
             self._waiting = [other for other in self._waiting if self._larger(other, arm)]
-        elif named not in _NEXT and not (named == "policy" and self._on_policy):
+        elif not (named in _NEXT or error.elsewhere or (named == "policy" and self._on_policy)):
             return None
         if not self._waiting:
             return None

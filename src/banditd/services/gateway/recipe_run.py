@@ -71,7 +71,9 @@ class RecipeRun:
         failed = self._failed
         assert failed is not None  # noqa: S101 - no part has answered, so at least one has failed
         # Drop the retry advice: the recipe is not run again, and its last call does not determine the next arm.
-        raise UpstreamError(failed.message, error_class=failed.error_class, code=failed.code, status=failed.status)
+        error = UpstreamError(failed.message, error_class=failed.error_class, code=failed.code, status=failed.status)
+        error.elsewhere = failed.elsewhere
+        raise error
 
     async def _at_once(self, arms: Sequence[str], until_s: float) -> list[ModelAnswer | None]:
         tasks = [asyncio.ensure_future(self._ask(self._arms[arm], until_s)) for arm in arms]

@@ -87,6 +87,8 @@ def _words(policy: str, baseline: str, test: PreferenceTest, inconsistent: int, 
         words += f"; {inconsistent:,} turned with the order and count as equal"
     if equal is not None and not 1.0 / ALIKE < equal.typical_ratio < ALIKE:
         words += f". {_length_words(equal)}"
+    if test.side == "rarely" and 2 * inconsistent > test.compared:
+        return f"{words}. This judge goes by the order more than by the answers, so it says little: take another."
     if test.side == "rarely":
         return f"{words}. That is rare (nearer 10 % than 20 %), known after {test.after:,}: no more are bought."
     if test.side == "often":
