@@ -1,4 +1,4 @@
-"""An immutable policy state: what routing reads. It never changes after it was made; it draws no numbers."""
+"""An immutable policy state: what routing reads. It never changes and draws no random numbers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from banditd.core.types import BoolArray, FloatArray
 
 
 class Snapshot:
-    """version, epoch : of the learner's state. arms : their names; indices elsewhere point into it.
+    """An immutable policy state.
 
-    probe_share : float64 (n_arms,), least share of the traffic that an arm should have so that its recovery is
-    noticed (``changes/arm_changes.py``); None if no arm has changed. The caller adds it to the floors.
+    version, epoch : of the learner's state. arms : their names; indices elsewhere refer to it.
+    probe_share : float64 (n_arms,), least share of the traffic for an arm so that its recovery is noticed
+    (``changes/arm_changes.py``); None if no arm has changed. The caller has to add it to the floors.
     """
 
     __slots__ = ("arms", "epoch", "policy", "posterior", "probe_share", "version")

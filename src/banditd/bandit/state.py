@@ -1,8 +1,7 @@
 """The learner's state of one policy: sums in epochs, hyperparameters, and the cache that makes snapshots.
 
-Mutable and owned by one learner; not thread-safe. Everything in it is rebuilt from the ledger's sums, the
-hyperparameters, the arms' priors and the prior of the settings. It draws no random numbers, reads no clock and
-does no I/O.
+Mutable and owned by one learner; not thread-safe. Everything in it can be rebuilt from the epoch sums, the
+hyperparameters, the arms' priors and the settings' prior. It draws no random numbers, reads no clock and does no I/O.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from banditd.core.types import FeatureSchema, FloatArray
 
 
 class PolicyState:
-    """See the module. ``version`` grows with every snapshot that differs from the one before.
+    """What one policy has learned. ``version`` grows with every snapshot that differs from the one before.
 
     Raises ConfigurationError for a prior of another feature schema.
     """
@@ -92,7 +91,7 @@ class PolicyState:
     def to_prior(self, source: str) -> Prior:
         """What is known now, of every arm that ever had a reward, for another policy to start from.
 
-        A prior that this state began with is part of it.
+        It includes the prior that this state started with.
         """
         return Prior(
             schema_hash=self.schema.hash,
@@ -117,7 +116,7 @@ class PolicyState:
         """
         names = [arm.arm for arm in arms]
         if len(set(names)) != len(names):
-            raise ConfigurationError("An arm is named twice.")
+            raise ConfigurationError("An arm is listed twice.")
         if tuple(arms) == self._arms:
             return
         self._arms = tuple(arms)
@@ -198,9 +197,9 @@ class PolicyState:
         return self._snapshot
 
     def refreshing(self) -> Iterator[None]:
-        """Bring the posterior up to date in pieces of one arm: ``fold`` leaves some of it for when it is looked at.
+        """Bring the posterior up to date, in pieces of one arm each; otherwise that happens at the next use.
 
-        Nothing may change the state in between. It is not wrong where this was not called, or not to its end.
+        Nothing may change the state in between. Calling this is optional, as is running it to its end.
         """
         if not self._stale and self._ridge.updates < REFACTOR_AFTER:
             yield from self._ridge.settling()
@@ -219,7 +218,7 @@ class PolicyState:
     # ------------------------------------------------------------ tuning
 
     def tune_due(self, *, requested: bool = False) -> bool:
-        """Have enough rewards come since the last fit? Where a fit is ``requested``, any that it did not see are."""
+        """Whether enough rewards have come since the last fit; if one is ``requested``, whether there are any."""
         return self.settings.tune and bool(self._arms) and self._counts.fit_due(requested=requested)
 
     def tuning(self) -> TuningTask:
@@ -258,7 +257,7 @@ class PolicyState:
         return self._hyperparameters.to_json()
 
     def learner_json(self) -> str:
-        """Counters that a restart needs beside the segments."""
+        """Counters that a restart needs besides the segments."""
         return json.dumps(
             {
                 **self._counts.to_dict(),
@@ -301,7 +300,7 @@ class PolicyState:
         hyperparameters: str | None,
         learner: str | None,
     ) -> Iterator[None]:
-        """Take over segments that changed elsewhere (a follower polls the learner's commits), then ``refreshing``."""
+        """Load segments that changed elsewhere (a follower polls the learner's commits), then ``refreshing``."""
         if learner is not None:
             counters = json.loads(learner)
             self._counts.load(counters)
@@ -325,7 +324,7 @@ class PolicyState:
     # ------------------------------------------------------------ inside
 
     def _total(self, arm: str) -> ArmSums:
-        """All that counts for an arm: its own discounted sums and the prior's, which go with its oldest."""
+        """All evidence of an arm: its own discounted sums plus the prior's, discounted like its oldest."""
         total = self._epochs.total(arm)
         prior = self.settings.prior
         if prior is not None and arm in prior.arms:
@@ -347,7 +346,7 @@ class PolicyState:
         return self.arm_changes.observe(Look(arm, x, reward, mean, variance, noise), epoch)
 
     def _act(self, signal: Signal) -> None:
-        """Let a change that was found count, now that its reward is folded."""
+        """Apply a detected change, now that its reward is folded."""
         self._refresh()
         differs = self.arm_changes.act(signal, lambda arm: self._ridge.coefficients(self._index[arm]), self.folded)
         self._stale = self._stale or differs
@@ -367,7 +366,7 @@ class PolicyState:
         )
 
     def _prior_worth(self, prior: ArmPrior) -> float:
-        """Rewards that the operator's expectation of an arm is worth: less once the arm has changed."""
+        """Rewards that the operator's expectation of an arm is worth; fewer once the arm has changed."""
         worth = 0.0 if prior.quality_prior is None else prior.prior_worth
         return worth * self._epochs.oldest_factor(prior.learned_as)
 

@@ -1,6 +1,7 @@
-"""What was learned under a feature schema, under one that has more columns behind: padded with zeros, exactly.
+"""Converts what was learned under a feature schema to one with further columns appended: padding with zeros, exactly.
 
-A context without the new columns has zeros there, so have the sums; the new groups' scales are as before any data.
+A context without the new columns would have zeros there, and so would the sums. The new groups' scales are as before
+any data.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from banditd.core.types import FeatureSchema, FloatArray
 
 
 def widened_context(x: FloatArray, n_features: int) -> FloatArray:
-    """float64, shape (n_features,)."""
+    """The context padded with zeros: float64, shape (n_features,)."""
     wide = np.zeros(n_features)
     wide[: x.shape[0]] = x
     return wide
 
 
 def widened_sums(packed: bytes, n_features: int) -> bytes:
-    """Packed sums of more features. Raises InvariantError for damaged bytes."""
+    """Packed sums padded to ``n_features``. Raises InvariantError for damaged bytes."""
     old = ArmSums.unpack(packed)
     wide, d = ArmSums(n_features), old.n_features
     wide.gram[:d, :d] = old.gram
@@ -32,7 +33,7 @@ def widened_sums(packed: bytes, n_features: int) -> bytes:
 
 
 def widened_scales(hyperparameters: str, schema: FeatureSchema) -> str:
-    """JSON of ``Hyperparameters`` with the groups that it lacks."""
+    """JSON of ``Hyperparameters``, with the missing groups added."""
     values, start = json.loads(hyperparameters), Hyperparameters.start(schema)
     values["shared"] = {**start.shared, **values["shared"]}
     values["own"] = {**start.own, **values["own"]}
@@ -40,9 +41,9 @@ def widened_scales(hyperparameters: str, schema: FeatureSchema) -> str:
 
 
 def widened_counters(learner: str, n_features: int) -> str:
-    """What a learner keeps beside the sums. Whether queries change is watched anew: new columns look like it.
+    """The learner's counters, without the query-drift test, which would take new columns for a change.
 
-    An alarm stays as old as it was.
+    Alarms keep their age.
     """
     values = json.loads(learner)
     watch = values.get("regimes")

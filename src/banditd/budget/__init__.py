@@ -1,1 +1,1 @@
-"""Money: the price that holds a budget, and the fixed-arm mixture it is measured against. Pure."""
+"""Budgets: the price of a dollar that keeps one, and the fixed-arm mixture for comparison. Pure."""

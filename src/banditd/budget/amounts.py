@@ -1,4 +1,4 @@
-"""Log-linear predictions, frozen for reading: output tokens and latency of every arm on a query. Pure."""
+"""Predictions of output tokens and latency for every arm on a query, from a fitted log-linear model. Pure."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ _LARGEST_EXPONENT: Final = 30.0
 class AmountModel:
     """Mean amount of K arms: exp(exponents @ x[columns]) x factors.
 
-    columns : intp, of a context. exponents : float64 (K, n_columns). factors : float64 (K,), NaN where nothing is
-    known. spread : float64 (K,), standard deviation of one amount over its mean. typical : float64 (K,), mean amount
-    over the queries that it was learned from.
+    columns : intp, of a context. exponents : float64 (K, n_columns).
+    factors : float64 (K,), NaN if nothing is known.
+    spread : float64 (K,), standard deviation of one amount relative to its mean.
+    typical : float64 (K,), mean amount over the queries that were fitted.
     """
 
     columns: IntArray
@@ -35,11 +36,11 @@ class AmountModel:
         return amounts
 
     def aligned(self, arms: Sequence[str], to: Sequence[str], otherwise: FloatArray) -> AmountModel:
-        """The same for other arms in another order; those that are new have the constant of ``otherwise``.
+        """The model for another list of arms; new arms get the constant from ``otherwise``.
 
         Parameters
         ----------
-        arms : of this model. to : the arms wanted, n of them. otherwise : float64, shape (n,).
+        arms : of this model. to : the wanted arms, n of them. otherwise : float64, shape (n,).
         """
         place = {arm: i for i, arm in enumerate(arms)}
         exponents = np.zeros((len(to), self.columns.shape[0]))
@@ -53,10 +54,10 @@ class AmountModel:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Amounts:
-    """The models of one policy for its arms in this order; None where nothing was reported yet.
+    """The models of one policy for its arms in this order; None while nothing was reported.
 
-    input_tokens : of a typical query. billed : of arms that cost something else than their tokens at their price, how
-    many times as much.
+    input_tokens : of a typical query.
+    billed : arms whose reported cost differs from their tokens at their price -> by which factor.
     """
 
     arms: tuple[str, ...]

@@ -1,6 +1,7 @@
-"""The fixed-arm mixture: the best random mix of constant policies at a given cost. Not a policy that learns.
+"""The fixed-arm mixture: the best random mix of constant policies at a given cost. It does not learn.
 
-It is the baseline that must never be undercut: whoever knows the arms' means needs no contexts for it.
+It is the standard that a contextual policy must meet, since whoever knows the arms' means can play it without
+contexts.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from banditd.core.types import FloatArray
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """``share`` of decisions to arm ``first``, the rest to arm ``second`` (the same when pure)."""
+    """``share`` of the decisions go to arm ``first``, the rest to arm ``second`` (the same arm if it is pure)."""
 
     first: int
     second: int

@@ -1,15 +1,15 @@
-"""Whether contexts pay: the policy's own vectors against the fixed-arm mixture. Pure: no clock, no I/O, no drawing.
+"""Whether contexts pay off: compares the policy's own vectors with the fixed-arm mixture. Pure; nothing is drawn.
 
-Whoever knows the arms' mean rewards and costs holds a budget without contexts, by mixing two arms (``frontier.py``).
-A contextual policy that has not learned enough yet, or has nothing to learn, is worse than that. Both are compared on
-the decisions that were made by the doubly robust estimate of their difference in priced reward
+Whoever knows the arms' mean rewards and costs can keep a budget without contexts, by mixing two arms
+(``frontier.py``). A contextual policy that has not learned enough yet, or has nothing to learn, does worse. Both are
+compared on the decisions that were made, by the doubly robust estimate of their difference in priced reward
 
     phi = sum_a (contextual - mixture)_a (mu_a - lambda c_a) + (contextual - mixture)_i / p_i (r - mu_i)
 
-with the means mu that were logged before the reward r of the drawn arm i was known, so that phi has the right
-expectation whatever mu is (Dudik, Langford and Li 2011; the propensity is exact). Contextual means priced at lambda
-flatter the policy that maximises them; the second term takes that back. Nothing is drawn from the mixture: it is
-logged beside the decision, reported, and an alarm when it is credible that contexts lose.
+where the means mu were logged before the reward r of the drawn arm i was known, so that phi has the right expectation
+whatever mu is (Dudik, Langford and Li 2011; the propensity is exact). Contextual means priced at lambda flatter the
+policy that maximises them; the second term corrects that. Nothing is drawn from the mixture: it is logged beside the
+decision and reported, and an alarm is raised if contexts credibly lose.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ import numpy as np
 from banditd.budget.frontier import Mixture, fixed_mixture_at_cost
 from banditd.core.types import Blend, FloatArray, IntArray
 
-WINDOW: Final = 500  # recent decisions that the arms' means are taken over
-MEMORY: Final = 1000.0  # differences over which their mean is taken
+WINDOW: Final = 500  # recent decisions over which the arms' means are computed
+MEMORY: Final = 1000.0  # differences over which their mean is computed
 TRUSTED_UNTIL: Final = 100.0  # differences before which nothing is concluded
-DOUBT: Final = 2.0  # standard errors by which contexts may look worse before that is an alarm
+DOUBT: Final = 2.0  # standard errors by which contexts may look worse without an alarm
 
 
 class Guard:
-    """One budget's guard over K arms in a fixed order (``arms`` of the caller); NaN where an arm was not eligible."""
+    """One budget's guard over K arms in a fixed order; NaN where an arm was not eligible."""
 
     def __init__(self, n_arms: int) -> None:
         self.n_arms = n_arms
@@ -56,14 +56,14 @@ class Guard:
         return mean, math.sqrt(variance * self._weight_squares) / self.weight
 
     def observe(self, seen: FloatArray) -> None:
-        """Learn the arms' mean rewards and costs on what comes: float64 (2, K), NaN where not eligible."""
+        """Learn the arms' mean rewards and costs on incoming queries: float64 (2, K), NaN where not eligible."""
         if len(self._seen) == WINDOW:
             self._add(self._seen[0], -1.0)
         self._seen.append(seen)
         self._add(seen, 1.0)
 
     def mixture(self, target_usd: float) -> Mixture | None:
-        """The best fixed mix at that mean spend by what is known now, None before anything is."""
+        """The best fixed mix at that mean spend, by what is known now; None if nothing is."""
         known = np.flatnonzero(self._count > 0.5)
         if not known.size:
             return None
@@ -89,7 +89,7 @@ class Guard:
 class Paired:
     """A decision whose reward will compare both policies: float64, shape (n,) each, over the eligible arms.
 
-    gap : contextual - mixture. played : what was drawn from. mean : expected rewards. penalty : price x cost.
+    gap : contextual - mixture. played : the vector drawn from. mean : expected rewards. penalty : price x cost.
     """
 
     gap: FloatArray
@@ -99,11 +99,11 @@ class Paired:
 
     @classmethod
     def of(cls, blend: Blend, played: FloatArray, mean: FloatArray, penalty: FloatArray) -> Paired:
-        """What a blended decision compares."""
+        """The comparison that a decision with a blend allows."""
         return cls(blend.own(played) - blend.fixed, played, mean, penalty)
 
     def difference(self, index: int, reward: float) -> float:
-        """The phi of the module; ``index`` : the arm that was drawn."""
+        """The module's phi. index : of the drawn arm."""
         weight = float(self.gap[index] / self.played[index])
         return float(self.gap @ (self.mean - self.penalty)) + weight * (reward - float(self.mean[index]))
 
@@ -111,8 +111,8 @@ class Paired:
 def mixture_vector(mixture: Mixture, arms: IntArray, cost_usd: FloatArray) -> FloatArray:
     """The mix as probabilities over eligible arms: float64, shape (n,), sum 1.
 
-    arms : the eligible ones as the guard counts them, cost_usd : of theirs; (n,) each. The part of an arm that is not
-    eligible goes to the other of the mix, and where neither is, to the cheapest.
+    arms : the eligible ones, by the guard's indices; cost_usd : theirs; (n,) each. The share of an arm that is not
+    eligible goes to the other arm of the mix or, if neither is, to the cheapest.
     """
     vector = mixture.share * (arms == mixture.first) + (1.0 - mixture.share) * (arms == mixture.second)
     total = float(vector.sum())

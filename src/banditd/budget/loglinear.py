@@ -31,31 +31,31 @@ from scipy.linalg import cho_factor, cho_solve
 from banditd.core.errors import ConfigurationError, InvalidInputError
 from banditd.core.types import FloatArray, IntArray
 
-SHARED_VARIANCE: Final = 0.25  # of a shared slope: contexts change amounts by a factor of e^0.5 or so
-OWN_VARIANCE: Final = 0.05  # of an arm's deviation from it
-SHARED_LEVEL: Final = 0.25  # variance of the level that all arms have in common: assumptions are often all too low
-OWN_LEVEL: Final = 0.5  # variance of an arm's own level: what is assumed is right within a factor of two
-NOISE: Final = 0.5  # variance of a residual before there are any
-NOISE_WORTH: Final = 10.0  # amounts that it is worth
-RATIO_WORTH: Final = 10.0  # amounts that r_a = 1 is worth
-MEMORY: Final = 200.0  # amounts of an arm over which r_a is a mean: it follows what the slopes do not know
-SMALLEST: Final = 1e-4  # least amount over assumed that counts: a free call has no logarithm
-WILD: Final = 2  # amounts of an arm that may be anything,
-WILD_SHARE: Final = 0.05  # and this share of them besides
+SHARED_VARIANCE: Final = 0.25  # of a shared slope: contexts change amounts by a factor of about e^0.5
+OWN_VARIANCE: Final = 0.05  # of an arm's deviation from the shared slope
+SHARED_LEVEL: Final = 0.25  # variance of the level that all arms share, since assumptions are often all too low
+OWN_LEVEL: Final = 0.5  # variance of an arm's own level: assumptions are right within a factor of two
+NOISE: Final = 0.5  # prior variance of a residual ...
+NOISE_WORTH: Final = 10.0  # ... and the number of amounts it is worth
+RATIO_WORTH: Final = 10.0  # number of amounts that the prior r_a = 1 is worth
+MEMORY: Final = 200.0  # amounts of an arm over which r_a is averaged, so that it follows what the slopes miss
+SMALLEST: Final = 1e-4  # smaller ratios of amount to assumption are raised to this: a free call has no logarithm
+WILD: Final = 2  # number of an arm's amounts that may be arbitrary,
+WILD_SHARE: Final = 0.05  # plus this share of them
 NEAR: Final = 1.5  # standard deviations within which an amount has its full weight
-FAR: Final = 3.0  # and up to which it counts as it is in r_a
-BEYOND: Final = 4.0 / 3.0  # times FAR: such a one says nothing of a mean
-LEAST_DEVIATION: Final = 0.5  # of a logarithm, in judging what is far
+FAR: Final = 3.0  # standard deviations up to which it enters r_a unchanged
+BEYOND: Final = 4.0 / 3.0  # times FAR: amounts further away are left out of a mean
+LEAST_DEVIATION: Final = 0.5  # least standard deviation of a logarithm when judging outliers
 _PASSES: Final = 30
-REFIT_GROWTH: Final = 1.05  # sums are solved again when their number has grown so much
+REFIT_GROWTH: Final = 1.05  # sums are solved again when their number has grown by this factor
 
 
 @dataclass(slots=True, eq=False)
 class LogSums:
-    """What is known of one arm: gram (d, d), xy (d,), yy of y = log(amount / assumed); n amounts of
-    that ``weight``.
+    """Sums for one arm: gram (d, d), xy (d,), yy of y = log(amount / assumed); n amounts of total ``weight``.
 
-    actual, expected : amounts and their predictions without r_a, over what was assumed; they fade with ``MEMORY``.
+    actual, expected : amounts and their predictions without r_a, relative to the assumption; they fade with
+    ``MEMORY``.
     """
 
     gram: FloatArray
@@ -78,7 +78,7 @@ class LogSums:
         self.weight += 1.0
 
     def plus(self, x: FloatArray, y: FloatArray, weight: FloatArray) -> LogSums:
-        """These sums and those of n amounts more: x (n, d), y (n,), weight (n,) in (0, 1]."""
+        """These sums plus n more amounts: x (n, d), y (n,), weight (n,) in (0, 1]."""
         weighted = x * weight[:, None]
         return replace(
             self,
@@ -143,12 +143,12 @@ class LogLinear:
         if x.shape != (self.n_features,) or not np.isfinite(x).all():
             raise InvalidInputError(f"A context must have {self.n_features} finite features.")
         if not (np.isfinite(amount) and amount >= 0.0 and np.isfinite(assumed) and assumed > 0.0):
-            raise InvalidInputError("An amount must be finite and not negative, what is assumed of it positive.")
+            raise InvalidInputError("An amount must be finite and not negative, and its assumed value positive.")
 
     def fit(self, x: FloatArray, arm: IntArray, amount: FloatArray, assumed: FloatArray | None = None) -> None:
         """Add many amounts at once, oldest first: x (n, d), arm (n,), amount (n,), assumed (n,) or None for ones.
 
-        Unlike ``learn`` it looks at them together, and a few may be wrong.
+        Unlike ``learn`` it considers them together, so a few may be wrong.
         """
         base = np.ones(amount.shape) if assumed is None else assumed
         for row, value, one in zip(x, amount.tolist(), base.tolist(), strict=True):
@@ -165,7 +165,7 @@ class LogLinear:
             self.refit()
             last = weight.copy()
             for index, rows in enumerate(members):
-                # So few may all be wrong, and would be near what they themselves have said.
+                # So few amounts may all be wrong, and would still be close to their own fit.
                 if self.sums[index].n > WILD:
                     weight[rows] = _weights(y[rows] - x[rows] @ self._theta[index], self._noise[index])
             if np.abs(weight - last).max(initial=0.0) < 1e-2:
@@ -177,13 +177,13 @@ class LogLinear:
                 self._smear(index, x[rows], y[rows])
 
     def _smear(self, index: int, x: FloatArray, y: FloatArray) -> None:
-        """Noise and r_a of an arm from its amounts, oldest first: as they are, but for what is far from the rest."""
+        """Noise and r_a of an arm from its amounts, oldest first; outliers are limited."""
         log_mean = x @ self._theta[index]
         residual = y - log_mean
         far = _far(residual, self._noise[index])
         known = np.abs(residual) <= BEYOND * far
         clipped = np.clip(residual, -far, far)
-        own = self.sums[index].n - y.shape[0]  # amounts that ``learn`` has told before
+        own = self.sums[index].n - y.shape[0]  # amounts added before by ``learn``
         rss = float((clipped[known] ** 2).sum()) + own * self._noise[index]
         self._noise[index] = (NOISE_WORTH * NOISE + rss) / (NOISE_WORTH + own + known.sum())
         expected = np.exp(np.clip(log_mean + 0.5 * self._noise[index], -30.0, 30.0))
@@ -204,7 +204,7 @@ class LogLinear:
         return ratio if assumed is None else ratio * assumed
 
     def frozen(self) -> tuple[FloatArray, FloatArray]:
-        """What ``predict`` is made of, for who predicts without learning: exponents (K, d) and factors (K,).
+        """The parts of ``predict``, for predicting without learning: exponents (K, d) and factors (K,).
 
         ``predict(x)`` is ``exp(exponents @ x) * factors``, within the bounds of its exponent.
         """
@@ -216,7 +216,7 @@ class LogLinear:
         return spread
 
     def refit(self) -> None:
-        """Solve the sums again; ``learn`` does it by itself when there are enough new ones. O(K d^3)."""
+        """Solve the sums again; ``learn`` does so itself when there are enough new ones. O(K d^3)."""
         self._fitted_at = self._learned
         k, d = self.n_arms, self.n_features
         if k == 0:
@@ -250,7 +250,7 @@ class LogLinear:
         )
 
     def _typical(self, arm: int, x: FloatArray) -> float:
-        """Prediction over what is assumed, without r_a."""
+        """Prediction relative to the assumption, without r_a."""
         return float(np.exp(np.clip(self._theta[arm] @ x + 0.5 * self._noise[arm], -30.0, 30.0)))
 
     def _ratios(self) -> FloatArray:
@@ -270,7 +270,7 @@ def _rss(sums: LogSums, theta: FloatArray) -> float:
 
 
 def _far(residual: FloatArray, noise: float) -> float:
-    """From where on a residual is far from the rest: most of an arm's amounts never are, however they lie."""
+    """The distance at which a residual counts as an outlier; most of an arm's amounts never do."""
     wild = WILD + int(WILD_SHARE * residual.shape[0])
     size = np.sort(np.abs(residual))[::-1]
     least = FAR * max(float(np.sqrt(noise)), LEAST_DEVIATION)
@@ -278,7 +278,7 @@ def _far(residual: FloatArray, noise: float) -> float:
 
 
 def _weights(residual: FloatArray, noise: float) -> FloatArray:
-    """Weights in (0, 1]: 1 near the rest, falling with the square of the distance, so that its pull falls too."""
+    """Weights in (0, 1]: 1 near the rest, falling with the square of the distance, so that the pull falls too."""
     near = _far(residual, noise) - (FAR - NEAR) * max(float(np.sqrt(noise)), LEAST_DEVIATION)
     weights: FloatArray = np.minimum(1.0, (near / np.maximum(np.abs(residual), 1e-12)) ** 2)
     return weights

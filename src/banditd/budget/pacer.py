@@ -1,12 +1,12 @@
-"""Hold a mean spend per decision: the re-solving price of money and a token bucket. No clock, no I/O.
+"""Keeps a mean spend per decision by a price of a dollar, solved repeatedly, and a token bucket. No clock, no I/O.
 
-The price is the smallest lambda (reward per dollar) at which the policy, playing the best mean - lambda x
-cost on the recent contexts, would spend no more than the budget less what exploration spends on top, corrected by
-the debt so far. Between two prices, where the spend jumps from one arm to another, it alternates between both so that
-the mean spend meets the budget. It does not choose arms and does not predict costs; both are told to it.
+The price is the smallest lambda (reward per dollar) at which the policy, playing the best mean - lambda x cost on the
+recent contexts, would spend no more than the budget, less the extra spend of exploration, corrected by the debt so
+far. Where the spend jumps from one arm to another between two prices, it alternates between both so that the mean
+spend meets the budget. It neither chooses arms nor predicts costs; both are passed in.
 
-Source: re-solving heuristics for budgeted bandits (Agrawal and Devanur 2016 give the dual view); the debt's
-steering and the bucket are measured in docs/benchmarks.md, docs/money.md says how they act.
+Source: re-solving heuristics for budgeted bandits (Agrawal and Devanur 2016 give the dual view). The effect of the
+debt and the bucket is measured in docs/benchmarks.md and explained in docs/money.md.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from banditd.budget.window import Window
 from banditd.core.errors import ConfigurationError
 from banditd.core.types import BoolArray, FloatArray
 
-WINDOW: Final = 500  # recent decisions that the price is solved on
+WINDOW: Final = 500  # recent decisions on which the price is solved
 RESOLVE_EVERY: Final = 20
-HORIZON: Final = 100.0  # decisions over which a debt is paid back, and savings are spent
-RESERVE: Final = 10.0  # savings that are aimed at, in budgets of one decision: a mean that errs, errs below
+HORIZON: Final = 100.0  # decisions over which debt is paid back and savings are spent
+RESERVE: Final = 10.0  # savings to aim for, in budgets of one decision, so that errors stay on the safe side
 CREDIT: Final = 100.0  # most that can be saved up, in budgets of one decision
-IDLE_CREDIT: Final = 10.0  # the same while money is no object: what nothing can be bought for is not kept
+IDLE_CREDIT: Final = 10.0  # the same while the budget does not bind, since there is nothing to spend it on
 OVERDRAFT: Final = 15.0  # hard stop: most that can be owed, in budgets of one decision
-SPREADS: Final = 2.0  # standard deviations of a call's cost that the hard stop reckons with
-FLOOR_SHARE: Final = 0.03  # of the budget that floors may spend
-NO_MATTER: Final = 0.003  # reward: a price that takes less than this off the dearest arm is as good as none
+SPREADS: Final = 2.0  # standard deviations of a call's cost that the hard stop allows for
+FLOOR_SHARE: Final = 0.03  # share of the budget that floors may spend
+NO_MATTER: Final = 0.003  # in rewards: a price that takes less than this off the dearest arm counts as 0
 EXCESS_MEMORY: Final = 200.0  # decisions over which exploration's spend is averaged
 _STEER: Final = (0.3, 1.5)  # bounds of the steered budget, relative to the budget
 
@@ -74,10 +74,10 @@ class Pacer:
         return (CREDIT if self._high > 0.0 else IDLE_CREDIT) * self.budget_usd
 
     def retarget(self, budget_usd: float) -> None:
-        """Hold another mean spend per decision from now on: what is left of a month over its decisions, say.
+        """Keep another mean spend per decision from now on, such as the rest of a month's budget over its decisions.
 
-        What is owed stays owed in dollars, and the recent decisions are kept; the price is solved for anew at
-        the next decision.
+        The debt stays the same in dollars, and recent decisions are kept; the price is solved again at the next
+        decision.
 
         Raises
         ------
@@ -89,29 +89,29 @@ class Pacer:
         self._due = True
 
     def open_account(self) -> None:
-        """Forget what was spent, saved and owed, but not what kind of decisions come: a new period begins."""
+        """Start a new period: forget the spend and debt, but keep what is known about incoming decisions."""
         self.owed_usd = self.spent_usd = 0.0
         self.decisions = 0
         self._due = True
 
     def owe(self, usd: float) -> None:
-        """Add to the debt (or, negative, to the savings) what no decision of this pacer accounts for, in dollars.
+        """Add dollars to the debt (or, if negative, to the savings) that no decision of this pacer accounts for.
 
-        Savings beyond ``CREDIT`` lapse; so do those beyond ``IDLE_CREDIT`` while the price is 0, for then the policy
-        already buys all that it has a use for, and a hoard would be spent at once when prices rise.
+        Savings beyond ``CREDIT`` lapse. So do those beyond ``IDLE_CREDIT`` while the price is 0, because the policy
+        already buys everything useful, and a hoard would be spent at once when prices rise.
         """
         self.owed_usd = max(self.owed_usd + usd, min(self.owed_usd, -self.credit_usd))
 
     def mask(self, cost_usd: FloatArray, spread_usd: FloatArray | None = None) -> BoolArray:
         """Which arms the bucket can pay for: bool, shape (n,).
 
-        An arm within the budget never adds to the debt, so it always may, and so may the cheapest.
+        An arm within the budget never adds to the debt, so it is always allowed, and so is the cheapest.
 
         Parameters
         ----------
         cost_usd : float64, shape (n,), predicted.
-        spread_usd : float64, shape (n,), by how much a call may well cost more than predicted; None for nothing. The
-            debt exceeds the overdraft by no more than the one last call costs beyond ``SPREADS`` of them.
+        spread_usd : float64, shape (n,), by how much a call may well cost more than predicted; None for 0. The debt
+        exceeds the overdraft by at most what one last call costs beyond ``SPREADS`` of them.
         """
         dear = cost_usd if spread_usd is None else cost_usd + SPREADS * spread_usd
         allowed: BoolArray = (dear <= self._left_usd) | (
@@ -120,14 +120,14 @@ class Pacer:
         return allowed
 
     def covers(self, dear_usd: float) -> bool:
-        """Whether ``mask`` allows every arm when the dearest, ``SPREADS`` deviations included, costs so much."""
+        """Whether ``mask`` would allow every arm if the dearest costs this much, ``SPREADS`` deviations included."""
         return dear_usd <= self._left_usd
 
     def floors(self, floors: FloatArray, cost_usd: FloatArray) -> FloatArray:
-        """Least probabilities cut to what exploration may spend: float64, shape (n,).
+        """Floors cut to what exploration may spend: float64, shape (n,).
 
-        f_a <= FLOOR_SHARE B / (n c_a): no arm's floor spends more than its part of a small share of the budget,
-        and where the cheapest arm leaves less than that of it, than its part of what is left.
+        f_a <= FLOOR_SHARE B / (n c_a): no arm's floor spends more than its part of a small share of the budget or, if
+        the cheapest arm leaves less than that, of what is left.
 
         Parameters
         ----------
@@ -141,15 +141,15 @@ class Pacer:
     def observe(
         self, mean: FloatArray, cost_usd: FloatArray, *, probability: FloatArray | None = None, key: object = None
     ) -> None:
-        """Learn what kind of decisions come: predicted rewards and costs of the eligible arms, (n,) each.
+        """Learn what decisions come: predicted rewards and costs of the eligible arms, (n,) each.
 
-        Tell the arms that ``mask`` took away too: without them money would seem no object, the price would
-        sink and the bucket, which does not know who needs the dear arms most, would do the rationing.
+        Include the arms that ``mask`` excluded: without them money would seem plentiful, the price would sink, and
+        the bucket, which does not know who needs the dear arms most, would do the rationing.
 
         Parameters
         ----------
-        probability : float64, shape (n,), that the arm was drawn from, 0 for arms taken away; what it is expected to
-            spend beyond the greedy arm is exploration, which the price then leaves room for. None: no exploration.
+        probability : float64, shape (n,), that the arm was drawn from, 0 for excluded arms. Its expected spend beyond
+        the greedy arm is exploration, which the price then allows for. None: no exploration.
         key : whatever ``reprice`` needs to find this decision's costs again.
         """
         self._seen.add(mean, cost_usd, key)
@@ -160,21 +160,21 @@ class Pacer:
         self._excess_usd += (excess - self._excess_usd) / min(self.decisions + 1.0, EXCESS_MEMORY)
 
     def reprice(self, cost_of: Callable[[object], FloatArray]) -> None:
-        """Prices have changed: put the remembered decisions at their costs of today, and solve at the next decision.
+        """Prices have changed: recompute the costs of remembered decisions, and solve at the next decision.
 
-        A window in old dollars would hold the old price for as long as it takes to fill again.
+        Otherwise the price would be based on old costs until the window has filled again.
 
         Parameters
         ----------
-        cost_of : from the ``key`` of a decision to the predicted costs of its arms, in their order then, (n,).
-            Decisions without a key keep their costs.
+        cost_of : from the ``key`` of a decision to the predicted costs of its arms, in their order at the time, (n,).
+        Decisions without a key keep their costs.
         """
         self._seen.reprice(cost_of)
         self._excess_usd = 0.0
         self._due = True
 
     def reserve(self, cost_usd: float) -> None:
-        """Charge the predicted cost of a decision just drawn; every so often solve for the price again."""
+        """Charge the predicted cost of a decision just drawn; periodically solve for the price again."""
         self.spent_usd += cost_usd
         self.owe(cost_usd - self.budget_usd)
         self.decisions += 1
@@ -210,7 +210,7 @@ class Pacer:
         pacer = cls(budget_usd_per_decision)
         if state is not None:
             values = json.loads(state)
-            # Older states counted what is owed in budgets of one decision.
+            # Older states hold the debt in budgets of one decision.
             owed = values.get("owed_usd", values.get("deficit", 0.0) * pacer.budget_usd)
             pacer.owed_usd = float(owed)
             pacer.spent_usd = float(values["spent_usd"])
@@ -222,17 +222,17 @@ class Pacer:
 
     @property
     def target_usd(self) -> float:
-        """Mean spend per decision that is aimed at now: the budget, steered against what is owed or saved."""
+        """Mean spend per decision to aim for now: the budget, corrected for debt or savings."""
         low, high = _STEER
-        # What may not be owed, because the cheapest arm leaves too little to pay it back, is saved beforehand.
+        # If the cheapest arm leaves too little to pay a debt back, the same amount is saved beforehand.
         reserve = RESERVE + OVERDRAFT - self._overdraft_usd / self.budget_usd
         return self.budget_usd * min(max(1.0 - (self.deficit + reserve) / HORIZON, low), high)
 
     @property
     def _overdraft_usd(self) -> float:
-        """Most that may be owed: what the cheapest arm would soon leave the money to pay back, less the reserve.
+        """Most that may be owed: what can soon be paid back if only the cheapest arm is played, minus the reserve.
 
-        Below 0 where that is next to nothing: then a dear call must be saved up for, and a bad surprise with it.
+        Below 0 if that is next to nothing: then a dear call, including a bad surprise, must be saved up for.
         """
         spare = max(self.budget_usd - self._cheapest_usd, 0.0)
         return min(OVERDRAFT * self.budget_usd, HORIZON * spare - RESERVE * self.budget_usd)
@@ -263,10 +263,10 @@ def _checked(budget_usd: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Exploration:
-    """What a policy spent beyond its greedy arms at a price; less than nothing where it tries cheaper ones.
+    """What a policy spends beyond its greedy arms at a price; negative if it tries cheaper ones.
 
-    A dear arm's trial forgoes price x cost, and a policy that weighs that explores less at a higher price: about as
-    1 / price, which holds exactly at the price in force and need only be near enough on the way to the next.
+    Trying a dear arm forgoes price x cost, so a policy that takes this into account explores less at a higher price:
+    about as 1 / price. That is exact at the present price and only needs to be roughly right on the way to the next.
     """
 
     usd: float = 0.0
@@ -279,7 +279,7 @@ class Exploration:
 def solve_price(
     mean: FloatArray, cost_usd: FloatArray, target_usd: float, *, exploration: Exploration | None = None
 ) -> tuple[float, float, float]:
-    """Prices around the kink and the share of the lower one that spends ``target_usd`` on average.
+    """Prices around the kink, and the share of the lower one that spends ``target_usd`` on average.
 
     Parameters
     ----------
@@ -288,8 +288,8 @@ def solve_price(
 
     Returns
     -------
-    (low, high, share_low) : reward per dollar. Both 0 when money is no object; when even the cheapest arms
-    spend more than the target, the price at which only they are played. O(40 n K).
+    (low, high, share_low) : reward per dollar. Both 0 if the target is not binding; if even the cheapest arms spend
+    more than the target, the price at which only they are played. O(40 n K).
     """
     more = exploration or Exploration()
     mean, cost_usd = np.ascontiguousarray(mean.T), np.ascontiguousarray(cost_usd.T)
@@ -319,7 +319,7 @@ def solve_price(
 def _spend(mean: FloatArray, cost_usd: FloatArray, price: float) -> float:
     """Mean cost of playing the best mean - price x cost; ties go to the cheaper arm.
 
-    mean, cost_usd : (n_arms, n_decisions): among a few arms of many decisions numpy finds the best faster this way.
+    mean, cost_usd : (n_arms, n_decisions), because numpy finds the best arm faster along the first axis.
     """
     if np.isinf(price):
         return float(np.where(np.isfinite(mean), cost_usd, np.inf).min(axis=0).mean())

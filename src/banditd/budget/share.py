@@ -1,8 +1,8 @@
-"""Hold an arm's share of the calls by a price of its calls: it answers where it gains most. No clock, no I/O.
+"""Keeps an arm's share of the calls by a price per call, so that it answers where it gains most. No clock, no I/O.
 
-The price is a threshold on the predicted gain over the other arms, calibrated on the recent decisions so that the
-share of them above it is the one wanted, less what exploration calls. A share is a budget in calls, not in dollars:
-``pacer.py`` solves it. With two arms this is what RouteLLM calibrates once and offline (Ong et al. 2024).
+The price is a threshold on the predicted gain over the other arms. It is calibrated on the recent decisions so that
+the wanted share of them, less the calls of exploration, is above it. A share is a budget in calls instead of dollars,
+and ``pacer.py`` solves it. With two arms this is what RouteLLM calibrates once and offline (Ong et al. 2024).
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from banditd.budget.pacer import Pacer
 from banditd.core.types import FloatArray
 
 MOST: Final = 1.0
-"""Rewards lie in [0, 1], so no call gains more. A policy that does not weigh utility would drive it up for ever."""
+"""Upper bound of the price: with rewards in [0, 1] no call gains more.
+
+Without it, a policy that ignores utility would raise the price for ever.
+"""
 
 
 class SharePacer:
-    """One arm's share of the decisions, in (0, 1], held in the mean.
+    """Keeps one arm's mean share of the decisions, in (0, 1].
 
     Raises
     ------
@@ -39,12 +42,13 @@ class SharePacer:
         self._pacer.retarget(share)
 
     def observe(self, utility: FloatArray, at: int, probability: FloatArray) -> None:
-        """Learn what kind of decisions come.
+        """Learn what decisions come.
 
         Parameters
         ----------
-        utility : float64, shape (n,), of the arms that might answer, without this price. at : the arm among them.
-        probability : float64, shape (n,), that each was drawn from.
+        utility : float64, shape (n,), of the arms that could answer, without this price. at : index of the arm among
+        them.
+        probability : float64, shape (n,), that was drawn from.
         """
         calls = np.zeros(utility.shape)
         calls[at] = 1.0

@@ -1,4 +1,4 @@
-"""What recent decisions promised and cost, as arrays: each is written once, the price is solved on all of them."""
+"""Predicted rewards and costs of recent decisions, as arrays on which the price is solved."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 
 from banditd.core.types import FloatArray
 
-_FIRST: Final = 8  # decisions that there is room for at first: many windows see few
+_FIRST: Final = 8  # initial capacity, since many windows only see a few decisions
 
 
 class Window:
-    """The newest ``size`` decisions, in no order."""
+    """The newest ``size`` decisions, unordered."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -26,7 +26,7 @@ class Window:
         return len(self._keys)
 
     def add(self, mean: FloatArray, cost_usd: FloatArray, key: object) -> None:
-        """Take in a decision; the oldest goes where there are ``size``. mean, cost_usd : of its arms, (n,) each."""
+        """Add a decision, replacing the oldest if there are ``size``. mean, cost_usd : of its arms, (n,) each."""
         place, n_arms = self._added % self._size, mean.shape[0]
         self._added += 1
         self._make_room(n_arms, place)
@@ -47,13 +47,18 @@ class Window:
         self._mean, self._cost_usd = mean, cost_usd
 
     def reprice(self, cost_of: Callable[[object], FloatArray]) -> None:
-        """Other costs for the decisions. cost_of : from a decision's key, if it has one, to the costs of its arms."""
+        """Replace the costs of the decisions.
+
+        cost_of : from a decision's key, if it has one, to the costs of its arms.
+        """
         for place, key in enumerate(self._keys):
             if key is not None:
                 cost_usd = cost_of(key)
                 self._cost_usd[: cost_usd.shape[0], place] = cost_usd
 
     def arrays(self) -> tuple[FloatArray, FloatArray]:
-        """(mean, cost_usd), (n_arms, n_decisions) each; a place beyond a decision's arms has mean -inf and cost 0."""
+        """(mean, cost_usd), (n_arms, n_decisions) each; entries beyond a decision's arms have mean -inf and cost
+        0.
+        """
         n = len(self._keys)
         return self._mean[:, :n], self._cost_usd[:, :n]

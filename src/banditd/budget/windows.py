@@ -1,4 +1,4 @@
-"""Calendar windows of budgets, in UTC, and how to spread what is left of one over the rest of it. Pure."""
+"""Calendar windows of budgets, in UTC, and spreading what is left of one over its remaining time. Pure."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Final
 
 from banditd.core.types import DAY_US, HOUR_US, MICROSECONDS_PER_SECOND
 
-# A rate is counted over this time at least, and this share of the window: what comes in the first minutes does not
-# go on for a month. Steady traffic then spends some 7 % of the budget more at the beginning than it should.
+# A rate is measured over at least this time and this share of the window, because the first minutes say little about
+# a month. As a result steady traffic spends about 7 % too much at the beginning.
 _UNKNOWN_S: Final = 60.0
 _UNKNOWN_WORTH: Final = 0.01
-# The window before counts like this share of a window of today's traffic.
+# The previous window counts like this share of a window of the present traffic.
 _BEFORE_WORTH: Final = 0.1
 
 
@@ -53,15 +53,14 @@ def planned_usd(
     opened_at_us: int,
     decisions_before: int,
 ) -> float:
-    """Mean dollars per decision that use up what is left of a window by its end.
+    """Mean dollars per decision that would use up the rest of a window by its end.
 
     Parameters
     ----------
     left_usd : of the window's budget; below 0 counts as 0.
-    decisions : on this account since ``opened_at_us`` (0: none yet). decisions_before : in the window before: what
-        traffic to expect as long as this window says little itself.
-
-    Without a window before, the rate is counted from the account's first decision.
+    decisions : on this account since ``opened_at_us`` (0: none yet).
+    decisions_before : in the previous window: the traffic to expect while this window says little itself. Without a
+    previous window the rate is counted from the account's first decision.
     """
     length_s = (end_us - start_us) / 1e6
     if decisions_before > 0:

@@ -1,9 +1,10 @@
-"""Embedding, scalars and caller features to the context vector x. Not an encoder, and nothing is fitted here.
+"""Turns embedding, scalars and caller features into the context vector x. No encoder, and nothing is fitted here.
 
 x = bias | lexical scalars | whitened principal components | one-hot of the cluster | caller features | one-hot of
 each context tag.
-Every group is scaled to be O(1) as a whole (its columns by one over the root of their number), so that one
-prior scale per group means the same for each; the learner tunes those scales by evidence.
+
+Every group is scaled to be O(1) as a whole (its columns by one over the root of their number), so that a prior scale
+means the same for every group; the learner tunes these scales by evidence.
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ CALLER_LIMIT: Final = 1e30
 
 
 class Described(NamedTuple):
-    """What is known of one query.
+    """What is known about one query.
 
-    unit : its embedding at unit norm, None where there is none. counted : the lexical facts in the order of
-    ``LEXICAL_NAMES``, None without a text. facts : all by name. caller : (column, value) of its caller features and
-    context tags.
+    unit : its embedding at unit norm, or None.
+    counted : the lexical facts in the order of ``LEXICAL_NAMES``; None without a text.
+    facts : all of them by name.
+    caller : (column, value) of its caller features and context tags.
     """
 
     unit: FloatArray | None
@@ -100,12 +102,12 @@ class ContextBuilder:
 
     @property
     def cluster_words(self) -> tuple[tuple[str, ...], ...]:
-        """Typical words of each cluster, for people."""
+        """Typical words of each cluster, for display."""
         return self._maps.cluster_words
 
     @property
     def maps_hash(self) -> str:
-        """Of the feature maps: clusters of the same number are the same under it."""
+        """Hash of the feature maps; under the same hash, clusters with the same number are the same."""
         return self._maps.hash
 
     def build(
@@ -152,7 +154,7 @@ class ContextBuilder:
         caller: Mapping[str, float] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> Described:
-        """All that is looked at in one query by itself; arguments and errors as of ``build``."""
+        """Everything that can be computed for one query by itself; arguments and errors as for ``build``."""
         unit = None if embedding is None else self._unit(embedding)
         if text is None:
             counted, facts = None, {"turns": float(turns), "tools": float(tools)}
@@ -165,7 +167,7 @@ class ContextBuilder:
         return Described(unit, counted, facts, given)
 
     def contexts(self, described: Sequence[Described]) -> list[Context]:
-        """The contexts of many queries, each as it would be alone."""
+        """The contexts of many queries, each the same as if built alone."""
         n, k = len(described), self._n_components
         x = np.zeros((n, self.schema.n_features))
         x[:, 0] = 1.0
@@ -181,7 +183,7 @@ class ContextBuilder:
             x[missing, self._groups["cluster"]] = self._average_cluster
         clusters = [-1] * n
         if units:
-            # One product a query, which rounds as it does for a query alone.
+            # One product per query, which rounds in the same way as for a query alone.
             projected = (self._project @ np.array(units)[:, :, None])[:, :, 0]
             projected -= self._offset
             x[at, self._groups["embedding"]] = projected[:, :k]
@@ -211,7 +213,7 @@ class ContextBuilder:
                 f"{self.schema.embedding_dimension}.",
                 field="/embedding",
             )
-        square = float(np.vdot(vector, vector))  # the one product that does not warn of what is handled right below
+        square = float(np.vdot(vector, vector))  # the only product that gives no warning on overflow
         if not math.isfinite(square):
             if not np.isfinite(vector).all():
                 raise InvalidInputError("The embedding must hold finite numbers only.", field="/embedding")
@@ -259,7 +261,7 @@ def tag_group(tag: str) -> str:
 
 
 def _known(values: Sequence[_T | None]) -> tuple[list[_T], list[int] | slice]:
-    """Those that are there, and the rows that they belong to: all, mostly, which costs the least as a slice."""
+    """The values that are not None, and their rows; usually all of them, for which a slice is cheapest."""
     found = [value for value in values if value is not None]
     if len(found) == len(values):
         return found, slice(None)

@@ -22,7 +22,7 @@ N_COMPONENTS: Final = 20
 N_CLUSTERS: Final = 24
 LEXICAL_WEIGHT: Final = 0.8  # of form beside meaning in the choice of clusters (measured, see docs/encoder.md)
 WORDS_PER_CLUSTER: Final = 8
-COMMON_SHARE: Final = 0.1  # words in more than a tenth of all prompts tell nothing of a cluster
+COMMON_SHARE: Final = 0.1  # words in more than a tenth of all prompts do not characterise a cluster
 # A scalar that hardly varies in the sample (turns, tools) must neither explode nor saturate on live traffic.
 MIN_COUNT_SD: Final = 0.4  # of log(1 + count)
 MIN_SHARE_SD: Final = 0.05

@@ -1,8 +1,8 @@
 """Cheap scalars of a prompt that need no model: lengths, digits, code, maths, options, tools.
 
-They know shapes, not words of any language. They are facts (counts and shares that a ``rules`` policy can
-read); :func:`lexical_scalars` brings the counts to a logarithmic scale for the context vector. Nothing is
-standardised here: that is ``features/maps.py``.
+They describe form, not words of any language. The facts are counts and shares that a ``rules`` policy can read;
+:func:`lexical_scalars` puts them on comparable scales for the context vector. They are standardised in
+``features/maps.py``.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def lexical_facts(text: str, *, turns: int = 1, tools: int = 0) -> list[float]:
         Counts >= 0, shares in [0, 1], word length in characters (at most 3,073). Always finite.
     """
     part = prompt_window(text)
-    # A lone surrogate is not worth an error here: it counts as three foreign bytes.
+    # A lone surrogate is not an error here: it counts as three non-ASCII bytes.
     raw = part.encode("utf-8", "surrogatepass")
     n_bytes = len(raw)
     n_chars = len(part)
@@ -125,7 +125,7 @@ def lexical_facts(text: str, *, turns: int = 1, tools: int = 0) -> list[float]:
 
 
 def _words(raw: bytes) -> int:
-    """Words of a text in ASCII, as ``str.split`` cuts it, without making them."""
+    """Number of words in an ASCII text, as ``str.split`` would give, without creating them."""
     marked = raw.translate(_BLANK_OR_NOT)
     return marked.count(b" x") + marked.startswith(b"x")
 
@@ -136,14 +136,14 @@ def _code(part: str) -> int:
 
 
 def _options(part: str) -> int:
-    """Answers to choose from: the better of lines like "B) ..." and marks like "(B)"."""
+    """Number of answer options: from lines like "B) ..." or marks like "(B)", whichever gives more."""
     inline = len(_OPTION_INLINE.findall(part)) if "(" in part else 0
     lines = len(_OPTION_LINE.findall(part)) if "\n" in part else int(_OPTION_LINE.match(part) is not None)
     return max(inline, lines)
 
 
 def _calls(part: str) -> int:
-    """Calls such as ``f(x)``: at most one ends at each closing bracket. Linear, whatever stands in the text."""
+    """Number of calls such as ``f(x)``: at most one per closing bracket. Takes linear time on any text."""
     count = 0
     for line in part.split("\n"):
         for piece in line.split(")")[:-1]:

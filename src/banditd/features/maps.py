@@ -1,7 +1,7 @@
-"""Frozen feature maps: how raw scalars and embeddings become columns. Fitted elsewhere (``features/fit.py``).
+"""Frozen feature maps: how raw scalars and embeddings become columns. Fitted in ``features/fit.py``.
 
-A map never changes after it was made: learned state refers to it by hash. Stored as ``maps.npz`` (arrays,
-no pickle) beside ``maps.json`` (everything readable: versions, names, the typical words of each cluster).
+A map never changes, because learned state refers to it by hash. It is stored as ``maps.npz`` (arrays, no pickle) and
+``maps.json`` (everything readable: versions, names, the typical words of each cluster).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from banditd.core.types import FloatArray
 from banditd.features.lexical import LEXICAL_NAMES, LEXICAL_VERSION
 
 MAPS_VERSION: Final = 2
-CLIP: Final = 3.0  # standard deviations: no prompt is so odd that it should outweigh nine others
+CLIP: Final = 3.0  # standard deviations: so no unusual prompt outweighs nine others
 ARRAYS_FILE: Final = "maps.npz"
 TEXT_FILE: Final = "maps.json"
 _ARRAYS: Final = (

@@ -1,6 +1,6 @@
-"""What of a request is the application's and not its user's: an outline of the system prompt and the tools. Pure.
+"""The outline of a request: the part of its system prompt and tools that comes from the application. Pure.
 
-Requests made from one prompt template have one outline, and so one place among the values of the context tag
+Requests made from one prompt template have the same outline, and so the same value of the context tag
 ``prompt_template``.
 """
 
@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Final
 
-PROMPT_TEMPLATE: Final = "prompt_template"  # the context tag whose values are found, where the caller gives none
-# Applications put what changes (a user's name, documents) behind what stays the same, as prompt caches want it.
+PROMPT_TEMPLATE: Final = "prompt_template"  # the context tag whose value is derived if the caller gives none
+# Applications put what changes (a user's name, documents) after what stays the same, as prompt caches require.
 OPENING_CHARS: Final = 256
 MAX_TOOLS: Final = 64
 MAX_TOOL_CHARS: Final = 128
@@ -20,18 +20,19 @@ _DIGITS: Final = re.compile("[0-9]+")
 
 
 def outline(instructions: Iterable[str], tools: Iterable[str]) -> str | None:
-    """The same for the same template, whatever the date, a number or the white space in it.
+    """A text that is the same for the same template, whatever dates, numbers or white space it contains.
 
     Parameters
     ----------
     instructions : texts of the system prompt, in order; read until there is enough. Only the first 256 characters
-        count, with every run of digits as one.
+    count, with every run of digits as one.
     tools : names of what the model may call, in any order; the first 64 count.
 
     Returns
     -------
     str or None
-        At most some 8,500 characters, not to be kept: it quotes the prompt. None where there is neither.
+        About 8,500 characters at most. It must not be stored, since it quotes the prompt. None if there are neither
+        instructions nor tools.
     """
     opening = ""
     for text in instructions:

@@ -1,7 +1,7 @@
-"""Which column a value of a tag has: the first values seen have one each, all others share one. No I/O here.
+"""Assigns columns to the values of context tags: the first values get one each, all others share one. No I/O here.
 
-A column never changes hands, so a context that was made yesterday means the same today. Who keeps the columns over
-restarts reads ``unseen``, stores places, and says them by ``adopt``.
+A column never changes its value, so a context built yesterday means the same today. To keep columns over restarts,
+read ``unseen``, store positions, and load them with ``adopt``.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Final
 from banditd.features.outline import PROMPT_TEMPLATE
 
 PLACES: Final = 15  # values of a tag with a column of their own
-# A value that was found must be met so often before it takes a column: a template with a document in it never is.
+# A derived value must be met this often before it gets a column: a template that contains a document never is.
 SIGHTINGS: Final = {PROMPT_TEMPLATE: 3}
-_FEW_SEEN: Final = 256  # values that are remembered as met less often
+_FEW_SEEN: Final = 256  # number of less often met values that are remembered
 
 
 class TagColumns:
-    """Places in [0, ``PLACES``) of the values of some tags, and ``PLACES`` for any other value."""
+    """Positions in [0, ``PLACES``) for the values of some tags, and ``PLACES`` for any other value."""
 
     def __init__(self, tags: Sequence[str]) -> None:
         self.tags = tuple(tags)
@@ -27,11 +27,11 @@ class TagColumns:
         self._met: dict[tuple[str, str], int] = {}
 
     def place(self, tag: str, value: str) -> int:
-        """Where the value stands."""
+        """The value's position."""
         return self._places[tag].get(value, PLACES)
 
     def note(self, given: Mapping[str, str]) -> None:
-        """Values that have no place wait for one from now on, while there is room."""
+        """Queue values without a position, while there is space."""
         for tag in self.tags:
             value = given.get(tag)
             places = self._places[tag]
@@ -41,23 +41,23 @@ class TagColumns:
                 self._unseen[tag, value] = None
 
     def _often(self, tag: str, value: str) -> bool:
-        """Whether the value has been met often enough, this time included."""
+        """Whether the value has now been met often enough."""
         wanted = SIGHTINGS.get(tag, 1)
         if wanted == 1:
             return True
         met = self._met.pop((tag, value), 0) + 1
         if met < wanted:
             if len(self._met) >= _FEW_SEEN:
-                del self._met[next(iter(self._met))]  # the one that was not met for the longest time
+                del self._met[next(iter(self._met))]  # the least recently met one
             self._met[tag, value] = met
         return met >= wanted
 
     def unseen(self) -> list[tuple[str, str]]:
-        """(tag, value) that wait for a place, in the order in which they were met."""
+        """(tag, value) that wait for a position, in the order in which they were met."""
         return list(self._unseen)
 
     def adopt(self, rows: Iterable[tuple[str, str, int]]) -> None:
-        """Take over (tag, value, place) as they are stored; of other tags nothing."""
+        """Load stored (tag, value, position); other tags are ignored."""
         for tag, value, place in rows:
             if tag in self._places:
                 self._places[tag][value] = place
@@ -67,7 +67,7 @@ class TagColumns:
         }
 
     def give(self, wanted: Iterable[tuple[str, str]]) -> None:
-        """Places for values right here, in their order: for who keeps no columns (a replay)."""
+        """Assign positions here, in order; for callers that do not store them (a replay)."""
         for tag, value in wanted:
             places = self._places[tag]
             if value not in places and len(places) < PLACES:

@@ -1,7 +1,7 @@
-"""The part of a prompt that features look at: a bounded head and tail. Not a tokeniser.
+"""The part of a prompt that features look at: a bounded head and tail.
 
-A prompt may be megabytes long; its kind shows in its beginning and its end (where the question usually
-stands). Cutting first keeps every later step at a bounded cost.
+A prompt may be megabytes long; its kind shows in its beginning and its end (where the question usually is). Cutting
+first bounds the cost of every later step.
 """
 
 from __future__ import annotations

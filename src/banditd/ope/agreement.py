@@ -1,8 +1,8 @@
-"""Whether people contradict a judge: it scores what they call bad higher than what they call good. Pure.
+"""Whether people contradict a judge, that is, it scores what they call bad higher than what they call good. Pure.
 
 Each answer that people call good is compared with one that they call bad. While the judge scores the good ones at
-least as high, a stake times (1 - bet x difference) does not grow in the mean. So it reaches ``1 / ALPHA`` with a
-chance of ``ALPHA`` at most, however often one looks. A judge that knows nothing is not contradicted: it is noise.
+least as high, a stake times (1 - bet x difference) does not grow in expectation. So it reaches ``1 / ALPHA`` with
+probability at most ``ALPHA``, however often one looks. A judge that knows nothing is not contradicted: it is noise.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from banditd.ope.favour import FIRM_BET, MAX_WAITING, PRIOR_DIFFERENCE, PRIOR_PO
 ALPHA: Final = 0.01
 GOOD: Final = 0.75
 BAD: Final = 0.25
-"""Labels between the two say neither."""
+"""Labels between ``BAD`` and ``GOOD`` count as neither."""
 _LARGEST_LOSS: Final = 0.9
 
 
 class AgreementTest:
-    """Takes labelled scores one by one; ``contradicted_after`` is set to how many at the first time, and stays."""
+    """Takes labelled scores one by one.
+
+    ``contradicted_after`` is the number of scores at the first alarm, or None.
+    """
 
     def __init__(self) -> None:
         self.labels = 0
@@ -33,7 +36,7 @@ class AgreementTest:
         self._power = 0.0
 
     def add(self, one: LabelledScore) -> None:
-        """Add an answer and look."""
+        """Add an answer and update the test."""
         self.labels += 1
         if BAD < one.label < GOOD:
             return
@@ -56,7 +59,7 @@ class AgreementTest:
 
 
 def agreement_of(scores: Iterable[LabelledScore]) -> AgreementTest:
-    """The test after all these, in their order."""
+    """The test after all of these, in order."""
     test = AgreementTest()
     for one in scores:
         test.add(one)

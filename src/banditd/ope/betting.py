@@ -1,18 +1,19 @@
-"""Whether the candidate of a release is worse than the incumbent by more than is tolerated, at every look. Pure.
+"""Whether a release's candidate is worse than the incumbent by more than is tolerated, valid at every look. Pure.
 
-Values in [0, 1] of units on both sides come one by one, and wait. Where there are enough of both (one of the
-rarer side, some of the other), their means X (candidate) and Y (incumbent) are compared, and
+Values in [0, 1] of units on both sides come one by one, and wait. When there are enough of both (one of the rarer
+side, several of the other), their means X (candidate) and Y (incumbent) are compared, and
 
     D = X - Y + delta
 
-has no negative mean while the candidate is worse by delta at most, whatever the traffic does to both. So the stakes
-``prod (1 - bet D / (1 + delta))`` do not grow in the mean, and their mean over the bets reaches ``1 / alpha`` with a
-chance of alpha at most, however often one looks (Ville; Waudby-Smith, Ramdas 2024). Who is compared with whom follows
-from the sides alone, and none that wait are old: what happens to both does not count as a difference.
+has a non-negative mean while the candidate is worse by at most delta, whatever the traffic does to both. So the
+stakes ``prod (1 - bet D / (1 + delta))`` do not grow in expectation, and their mean over the bets reaches ``1 /
+alpha`` with probability at most alpha, however often one looks (Ville; Waudby-Smith, Ramdas 2024). Which units are
+compared depends on the sides alone, and waiting units are recent: what happens to both does not count as a
+difference.
 
-Only units on which the two would have taken different arms need to be compared (``deciding/rollout.py: mixed``): on
-the others the difference is nothing. Of those the candidate may then be worse by delta / d, where the two differ on a
-share d of the traffic.
+Only units on which the two would have drawn different arms need to be compared (``deciding/rollout.py: mixed``); on
+the others the difference is 0. On those the candidate may be worse by delta / d, where the two differ on a share d of
+the traffic.
 """
 
 from __future__ import annotations
@@ -28,20 +29,20 @@ from banditd.core.types import FloatArray
 
 BETS: Final = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7)
 TYPICAL_COMPARISONS: Final = 1000.0
-"""At which the interval is narrowest for what it promises."""
-LEAST_VARIANCE: Final = 0.01  # of a difference, before there are any
-MOST_COMPARED: Final = 16  # of one side at once: more would hardly make its mean surer
-TAKEN: Final = 0.75  # of the more frequent side, for one of the other: the rarer side hardly waits
-WAITING: Final = 4  # comparisons' worth of units that wait, ...
-LEAST_WAITING: Final = 16  # ... or so many units; older ones are dropped
+"""Number of comparisons at which the interval is narrowest."""
+LEAST_VARIANCE: Final = 0.01  # prior variance of a difference
+MOST_COMPARED: Final = 16  # most units of one side in a comparison; more would hardly make its mean more precise
+TAKEN: Final = 0.75  # share of the more frequent side's units that are compared, so that the rarer side hardly waits
+WAITING: Final = 4  # units for this many comparisons may wait, ...
+LEAST_WAITING: Final = 16  # ... or at least this many units; older ones are dropped
 
 _BETS: Final = np.array(BETS)
 
 
 def growth(difference: FloatArray, worse_by: float) -> FloatArray:
-    """Logarithms of what each comparison does to the stake of each bet, float64 (n, n_bets).
+    """Logarithm of each comparison's effect on the stake of each bet, float64 (n, n_bets).
 
-    difference : candidate less incumbent, float64 (n,), in [-1, 1]. worse_by : that is tolerated, >= 0.
+    difference : candidate minus incumbent, float64 (n,), in [-1, 1]. worse_by : tolerated difference, >= 0.
     """
     share = (difference[:, None] + worse_by) / (1.0 + worse_by)
     found: FloatArray = np.log1p(-_BETS * share)
@@ -49,19 +50,19 @@ def growth(difference: FloatArray, worse_by: float) -> FloatArray:
 
 
 def log_evidence(stakes: FloatArray) -> FloatArray:
-    """Logarithm of the mean over the bets, shape (...,). stakes : logarithms, (..., n_bets)."""
+    """Logarithm of the mean stake over the bets, shape (...,). stakes : logarithms, (..., n_bets)."""
     largest = stakes.max(-1)
     found: FloatArray = largest + np.log(np.exp(stakes - largest[..., None]).mean(-1))
     return found
 
 
 def evidence_of(logarithm: float) -> float:
-    """Evidence of that logarithm, as a number that JSON has."""
+    """The evidence with that logarithm, limited to numbers that JSON can represent."""
     return math.exp(min(logarithm, 700.0))
 
 
 def compared(share: float) -> tuple[int, int]:
-    """How many units of (candidate, incumbent) one comparison takes. share : of units that are the candidate's."""
+    """How many units of (candidate, incumbent) one comparison takes. share : the candidate's share of units."""
     return _taken(share / (1.0 - share)), _taken((1.0 - share) / share)
 
 
@@ -71,10 +72,12 @@ def _taken(odds: float) -> int:
 
 @dataclass(slots=True)
 class DropTest:
-    """One measure of one release.
+    """The test of one measure of one release.
 
-    stakes : logarithms, by bet. comparisons, total, power : how many, and sums of the differences and their squares.
-    candidate, incumbent : values that wait to be compared, oldest first. units : of both sides so far.
+    stakes : logarithms, by bet.
+    comparisons, total, power : their number, and sums of the differences and their squares.
+    candidate, incumbent : values waiting to be compared, oldest first.
+    units : of both sides so far.
     """
 
     stakes: list[float] = field(default_factory=lambda: [0.0] * len(BETS))
@@ -86,10 +89,10 @@ class DropTest:
     units: tuple[int, int] = (0, 0)
 
     def add(self, value: float, *, candidate: bool, share: float, worse_by: float) -> None:
-        """One unit.
+        """Add one unit.
 
-        value : in [0, 1], more is better. share : of units that are the candidate's, in (0, 1). worse_by : tolerated
-        among the units that are compared.
+        value : in [0, 1], more is better. share : the candidate's share of units, in (0, 1).
+        worse_by : tolerated difference among the units that are compared.
         """
         tested, against = self.units
         self.units = (tested + candidate, against + (not candidate))
@@ -103,7 +106,7 @@ class DropTest:
             self.compare(sum(own) / len(own) - sum(other) / len(other), worse_by)
 
     def compare(self, difference: float, worse_by: float) -> None:
-        """One comparison: candidate less incumbent, in [-1, 1]."""
+        """Add one comparison: candidate minus incumbent, in [-1, 1]."""
         self.stakes = (np.array(self.stakes) + growth(np.array([difference]), worse_by)[0]).tolist()
         self.comparisons += 1
         self.total += difference
@@ -115,7 +118,7 @@ class DropTest:
         return float(log_evidence(np.array(self.stakes)))
 
     def interval(self, alpha: float = 0.05) -> tuple[float, float] | None:
-        """The mean difference with a chance of ``1 - alpha``, over all looks together; None before the first one.
+        """Interval of the mean difference with coverage ``1 - alpha`` over all looks together; None before the first.
 
         Source: Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas 2024, asymptotic confidence sequences.
         """
@@ -131,7 +134,7 @@ class DropTest:
         return max(mean - half, -1.0), min(mean + half, 1.0)
 
     def as_json(self) -> dict[str, Any]:
-        """What is kept of it."""
+        """JSON-compatible values."""
         return {
             "stakes": self.stakes,
             "sums": [self.comparisons, self.total, self.power],
@@ -141,7 +144,7 @@ class DropTest:
 
     @classmethod
     def of_json(cls, kept: Mapping[str, Any]) -> DropTest:
-        """The test again. Raises KeyError, TypeError, ValueError for what was never kept."""
+        """Inverse of ``as_json``. Raises KeyError, TypeError or ValueError for anything else."""
         comparisons, total, power = kept["sums"]
         candidate, incumbent = kept["waiting"]
         tested, against = kept["units"]

@@ -1,19 +1,19 @@
-"""What one rule of deciding would have earned beyond another, on a log: one decision at a time. Pure.
+"""How much more one rule would have earned than another, on a log: one decision at a time. Pure.
 
-On a decision whose arms had the logged probabilities p and predicted rewards mu, and drew arm c, which earned r, let
-q be the candidate's probabilities, b those that it is compared with, and d = q - b. All but r were fixed before r
-came, so
+Consider a decision whose arms had the logged probabilities p and predicted rewards mu, and that drew arm c, which
+earned r. Let q be the candidate's probabilities, b those that it is compared with, and d = q - b. All but r were
+fixed before r came, so
 
     term = sum_a d_a mu_a + d_c / p_c (r - mu_c)
 
-is sum_a d_a R_a in the mean, whatever mu is worth (Dudik, Langford and Li 2011). Its variance over the draw is at
-most sum_a d_a^2 / p_a times the mean square s2 of what answers miss of mu. This *design* counts the arms that were
-improbable and so never drawn, which the empirical variance of the terms does not; the larger of both is taken. s2 is
-the mean over the drawn answers, each weighing |d_c| / p_c, with two pseudo-residuals of 1/4.
+has expectation sum_a d_a R_a, however good mu is (Dudik, Langford and Li 2011). Its variance over the draw is at most
+sum_a d_a^2 / p_a times the mean square s2 of the prediction errors of answers. This *design variance* counts arms
+that were improbable and so never drawn, which the empirical variance of the terms does not; the larger of both is
+used. s2 is the mean over the drawn answers, weighted by |d_c| / p_c, with two pseudo-residuals of 1/4.
 
-Where p_a is 0 the log says nothing of the arm: its reward may be anything in [0, 1], and both ends of the interval
-say so. And since rewards lie in [0, 1], nothing can differ by more than the share of decisions that would be answered
-otherwise.
+Where p_a is 0 the log says nothing about the arm: its reward may be anything in [0, 1], and both ends of the interval
+account for that. And since rewards are in [0, 1], the difference cannot exceed the share of decisions that would be
+answered differently.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from scipy.special import stdtrit
 
 from banditd.core.types import FloatArray, IntArray
 
-LEAST_FREEDOM: Final = 4.0  # degrees: of hardly any answer s2 is the pseudo-residuals', which is as large as it gets
+LEAST_FREEDOM: Final = 4.0  # least degrees of freedom: with few answers s2 comes from the large pseudo-residuals
 ALPHA: Final = 0.05
-FEWEST_ANYTIME: Final = 500  # decisions before which the interval that may be watched does not begin
+FEWEST_ANYTIME: Final = 500  # decisions at which the anytime-valid interval begins
 _TUNED_FOR: Final = 1000.0  # decisions at which that interval is narrowest
-_PSEUDO_POWER: Final = 0.5  # of two residuals of 1/2: as if an answer had been a fair coin twice
+_PSEUDO_POWER: Final = 0.5  # of two residuals of 1/2, as if two answers had been fair coins
 _PSEUDO: Final = 2.0
 
 FIELDS: Final = (
@@ -43,11 +43,13 @@ FIELDS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Compared:
-    """Decisions of the log, for n of them and K arms.
+    """n logged decisions over K arms.
 
-    logged, wanted, other : float64 (n, K), the probabilities p, q and b. mean : float64 (n, K), predicted rewards, 0
-    where p is 0. drawn : intp (n,), the arm, -1 for one that is none of the K. reward : float64 (n,), in [0, 1].
-    predicted : float64 (n,), of the arm that was drawn. cost_usd : float64 (n, K).
+    logged, wanted, other : float64 (n, K), the probabilities p, q and b.
+    mean : float64 (n, K), predicted rewards, 0 where p is 0.
+    drawn : intp (n,), the arm, -1 if it is not among the K. reward : float64 (n,), in [0, 1].
+    predicted : float64 (n,), of the drawn arm.
+    cost_usd : float64 (n, K).
     """
 
     logged: FloatArray
@@ -99,9 +101,9 @@ def difference_terms(one: Compared) -> FloatArray:
 
 
 def differing_share(difference: FloatArray) -> FloatArray:
-    """How much of each decision is answered otherwise, in [0, 1]: float64 (n,).
+    """The share of each decision that is answered differently, in [0, 1]: float64 (n,).
 
-    difference : float64 (n, K), q - b; its rows sum to 0, or to -1 where the candidate answers nothing.
+    difference : float64 (n, K), q - b; its rows sum to 0, or to -1 if the candidate answers nothing.
     """
     more, less = np.maximum(difference, 0.0).sum(1), np.maximum(-difference, 0.0).sum(1)
     share: FloatArray = np.maximum(more, less)
@@ -131,7 +133,7 @@ class DifferenceSums:
         return float(self._sums[FIELDS.index(name)])
 
     def mean(self, name: str) -> float:
-        """Per rated decision; 0 without one."""
+        """Per rated decision; 0 if there is none."""
         return self[name] / self["rated"] if self["rated"] else 0.0
 
     @property
@@ -140,14 +142,15 @@ class DifferenceSums:
 
     @property
     def worth(self) -> float:
-        """Answers drawn by the candidate itself that the log is worth: n / mean(sum_a q_a^2 / p_a)."""
+        """How many answers drawn by the candidate itself the log is worth: n / mean(sum_a q_a^2 / p_a)."""
         inverse = self["inverse"]
         return self["rated"] ** 2 / inverse if inverse > 0.0 else 0.0
 
     @property
     def behind(self) -> float:
-        """Drawn answers that are behind the difference: of the arms that the candidate favours, as many as weigh
-        alike, and no more than the design is worth.
+        """Number of drawn answers that support the difference: effective number of answers of favoured arms.
+
+        It is at most what the design is worth.
         """
         square, design = self["favoured_square"], self["design"]
         drawn = self["favoured"] ** 2 / square if square > 0.0 else 0.0
@@ -155,11 +158,13 @@ class DifferenceSums:
 
     @property
     def uncovered(self) -> float:
-        """Share of the decisions that would be answered otherwise by arms that the log could not draw."""
+        """Share of the decisions that would be answered differently, by arms that the log could not draw."""
         return self.mean("uncovered_more") - self.mean("uncovered_less")
 
     def half_width(self, kind: Literal["fixed", "anytime"]) -> float:
-        """Of the 95 % interval of what the log covers; infinite where one that may be watched has not begun."""
+        """Half-width of the 95 % interval over what the log covers; infinite before an anytime-valid one has
+        begun.
+        """
         n = self["rated"]
         if n == 0.0 or self["differing"] == 0.0:
             return 0.0
@@ -171,7 +176,7 @@ class DifferenceSums:
         return error * float(stdtrit(max(self.behind - 1.0, LEAST_FREEDOM), 1.0 - ALPHA / 2.0))
 
     def interval(self, kind: Literal["fixed", "anytime"]) -> Interval:
-        """What the candidate earns more, per decision, with everything that is not known in its ends."""
+        """How much more the candidate earns per decision; the interval includes everything that is unknown."""
         half, most = self.half_width(kind), self.mean("differing")
         estimate = min(max(self.mean("term"), -most), most)
         low = estimate - half + self.mean("uncovered_less")
@@ -179,7 +184,7 @@ class DifferenceSums:
         return Interval(estimate, max(low, -most), min(high, most))
 
     def _power(self) -> float:
-        """Mean square of what the drawn answers miss of their predictions, see the module."""
+        """Mean square of the drawn answers' prediction errors, see the module."""
         square, weight = self["weight_square"], self["weight"]
         if square <= 0.0:
             return _PSEUDO_POWER / _PSEUDO
@@ -198,9 +203,9 @@ def _anytime_quantile(n: float) -> float:
 
 
 def answers_missing(n: float, half_width: float, wanted: float) -> int | None:
-    """Rated decisions that are missing until an interval is so narrow, where it goes on as it has.
+    """Further rated decisions until the interval has half-width ``wanted``, if things go on as before.
 
-    n : so far. half_width : now. wanted : > 0. None where no number says how many.
+    n : so far. half_width : now. wanted : > 0. None if that cannot be told.
     """
     if not math.isfinite(half_width) or wanted <= 0.0:
         return None

@@ -1,13 +1,13 @@
-"""Has a mean fallen, and since when? Looked at for years, with false alarms that are counted in days. Pure.
+"""Has a mean fallen, and since when? For monitoring over years, with false alarms counted in days. Pure.
 
-An e-detector of Shiryaev-Roberts form (Shin, Ramdas, Rinaldo 2022, arXiv:2203.03532). Every day on which something is
-compared begins one more bet that the mean has fallen by more than is tolerated from that day on, and
+An e-detector of Shiryaev-Roberts form (Shin, Ramdas, Rinaldo 2022, arXiv:2203.03532). Every day with comparisons
+starts one more bet that the mean has fallen by more than is tolerated from that day on, and
 
     R = (R + 1) prod over the day's comparisons of (1 - bet (D + delta) / (1 + delta)),
 
-the mean over the bets of ``ope/betting.py``. While no comparison D has a mean below -delta, R less the number of days
-does not grow in the mean. So the mean time to an alarm at R >= N is N days at least, whatever the scores are and
-however often one looks.
+averaged over the bets of ``ope/betting.py``. While no comparison D has a mean below -delta, R minus the number of
+days does not grow in expectation. So the mean time to an alarm at R >= N is at least N days, whatever the scores are
+and however often one looks.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ MEMORY: Final = 500.0
 """Units over which the share on which two sides differ is averaged."""
 LEAST_DIFFERENCE: Final = 1e-3
 BASELINE_DAYS: Final = 14
-"""Scores of a prompt that its later ones are held against."""
+"""Number of a prompt's first scores with which later ones are compared."""
 BASELINE_ERRORS: Final = 0.5
-"""Standard errors of the baseline that are tolerated beside what the operator tolerates."""
+"""Standard errors of the baseline that are tolerated, in addition to what the operator tolerates."""
 FLIP: Final = 0.5
 RECENT_DAYS: Final = 7
 FORGOTTEN_DAYS: Final = 30
-"""After which a prompt that is asked no more has no baseline either."""
+"""A prompt that has not been used for this long loses its baseline."""
 
 
 def _none() -> list[float]:
@@ -41,9 +41,12 @@ def _none() -> list[float]:
 
 @dataclass(slots=True)
 class DropDetector:
-    """stakes : logarithm of R, by bet. rises, since : logarithm of the best run of comparisons that ends now, and the
-    day on which it began, by bet. day : of the newest comparison, days since 1970; None before any. days : on which
-    something was compared.
+    """The detector's state.
+
+    stakes : logarithm of R, by bet.
+    rises, since : by bet, logarithm of the best run of comparisons that ends now, and the day it began.
+    day : of the newest comparison, days since 1970; None before any.
+    days : number of days with comparisons.
     """
 
     stakes: list[float] = field(default_factory=_none)
@@ -53,7 +56,7 @@ class DropDetector:
     days: int = 0
 
     def take(self, day: int, difference: FloatArray, worse_by: float) -> None:
-        """Comparisons of one day: new less old, float64 (n,), in [-1, 1]. worse_by : tolerated, >= 0."""
+        """Add the comparisons of one day: new minus old, float64 (n,), in [-1, 1]. worse_by : tolerated, >= 0."""
         if not difference.size:
             return
         stakes, rises = np.array(self.stakes), np.array(self.rises)
@@ -68,12 +71,12 @@ class DropDetector:
 
     @property
     def log_evidence(self) -> float:
-        """Logarithm of R; below 0 where nothing speaks for a fall."""
+        """Logarithm of R; below 0 if there is no sign of a fall."""
         return float(log_evidence(np.array(self.stakes)))
 
     @property
     def since_day(self) -> int | None:
-        """Since when the mean has most likely been lower; None where nothing speaks for it."""
+        """The most likely day of the fall; None if there is no sign of one."""
         best = int(np.argmax(self.rises))
         return self.since[best] if self.rises[best] > 0.0 else None
 
@@ -97,10 +100,10 @@ class DropDetector:
 
 @dataclass(slots=True)
 class AnchorTest(DropTest):
-    """Live traffic (the candidate's side of ``DropTest``) against the anchor, since the anchor was taken.
+    """Compares live traffic (as the candidate of ``DropTest``) with the anchor, since the anchor was taken.
 
-    differs : share of the traffic on which the two draw otherwise, by the newest units; None before any. today : of
-    the newest unit, days since 1970.
+    differs : share of the traffic on which the two draw differently, over the newest units; None before any.
+    today : of the newest unit, days since 1970.
     """
 
     detector: DropDetector = field(default_factory=DropDetector)
@@ -108,10 +111,11 @@ class AnchorTest(DropTest):
     today: int = 0
 
     def count(self, value: float, *, live: bool, differ: bool, share: float, day: int, worse_by: float) -> None:
-        """One rated unit. Only those on which the two have drawn otherwise need to be compared.
+        """Add one rated unit. Only units on which the two drew differently are compared.
 
-        value : in [0, 1], more is better. live : on whose side. differ : whether they have drawn otherwise.
-        share : of the traffic that is the anchor's, in (0, 1). worse_by : tolerated over all traffic, > 0.
+        value : in [0, 1], more is better. live : whether it is on the live side. differ : whether they drew
+        differently.
+        share : share of the traffic that the anchor decides, in (0, 1). worse_by : tolerated over all traffic, > 0.
         """
         before = float(differ) if self.differs is None else self.differs
         self.differs = before + (float(differ) - before) / MEMORY
@@ -142,8 +146,10 @@ class AnchorTest(DropTest):
 
 @dataclass(frozen=True, slots=True)
 class GoldenDay:
-    """What one day showed of the prompts that have a baseline. prompts : how many. mean, baseline : of their scores,
-    then and in the baseline. flips : share of them whose score is more than a half away from its baseline.
+    """One day's scores of the prompts that have a baseline.
+
+    prompts : their number. mean, baseline : mean score on that day and in the baseline.
+    flips : share of them whose score differs by more than a half from its baseline.
     """
 
     day: int
@@ -157,9 +163,12 @@ class GoldenDay:
 class GoldenTest:
     """One arm's scores on the same prompts, day by day.
 
-    A prompt's first ``BASELINE_DAYS`` scores are its baseline. Each later one is held against their mean; what the
-    baseline itself may be wrong by (``BASELINE_ERRORS`` of its standard error, over the day's prompts) is tolerated
-    as well. baseline : by prompt (scores, their sum, sum of squares, last day). recent : the last days, oldest first.
+    A prompt's first ``BASELINE_DAYS`` scores are its baseline; each later score is compared with their mean. The
+    uncertainty of the baseline (``BASELINE_ERRORS`` of its standard error, over the day's prompts) is tolerated as
+    well.
+
+    baseline : by prompt (number of scores, their sum, sum of squares, last day). recent : the last days, oldest
+    first.
     """
 
     detector: DropDetector = field(default_factory=DropDetector)
@@ -167,7 +176,7 @@ class GoldenTest:
     recent: list[GoldenDay] = field(default_factory=list)
 
     def add_day(self, day: int, scores: Mapping[str, float], worse_by: float) -> None:
-        """Scores of one day, by prompt, in [0, 1]. worse_by : tolerated, > 0."""
+        """Add the scores of one day, by prompt, in [0, 1]. worse_by : tolerated, > 0."""
         old, new, error = [], [], 0.0
         for prompt in sorted(scores):
             score = scores[prompt]

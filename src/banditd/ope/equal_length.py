@@ -31,9 +31,10 @@ _ENOUGH: Final = 1e-10
 
 @dataclass(frozen=True, slots=True)
 class EqualLength:
-    """rate, low, high : at equal length, with a 95 % interval. raw : as it was. slope : beta. pairs : behind it.
+    """How often the first of two answers is preferred.
 
-    typical_ratio : median length of the first over the second's.
+    rate, low, high : at equal length, with a 95 % interval. raw : as observed.
+    slope : beta. pairs : number of pairs. typical_ratio : median of the first's length over the second's.
     """
 
     rate: float

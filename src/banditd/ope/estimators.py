@@ -1,7 +1,7 @@
-"""Inverse-propensity estimates of a policy's mean reward, from rounds that another policy has drawn.
+"""Inverse-propensity estimates of a policy's mean reward, from rounds drawn by another policy.
 
-Every estimator makes one contribution per round first; its value is their mean and its standard error theirs. The
-logging policy may learn while it logs: given the past, each contribution is unbiased all the same.
+Every estimator first computes one contribution per round; the value is their mean, with its standard error. The
+logging policy may learn while it logs: given the past, each contribution is still unbiased.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def importance_weights(logged: FloatArray, chosen: IntArray, wanted: FloatArray)
     blind = int(((target > 0.0) & (logged <= 0.0)).any(axis=1).sum())
     if blind:
         raise InvalidInputError(
-            f"In {blind} of {n} rounds an arm that is wanted had probability 0; log with a floor, or leave them out."
+            f"In {blind} of {n} rounds a wanted arm had probability 0; log with a floor, or leave these rounds out."
         )
     rounds = np.arange(n)
     if not (logged[rounds, chosen] > 0.0).all():

@@ -1,20 +1,20 @@
 """Whether a judge favours an arm: a test on answers that both the judge and people have scored. Pure.
 
-A judge that is too mild or too strict with everybody changes no choice; one that is milder with one arm moves the
-traffic there. So each answer of an arm is compared with answers of the others that have not been compared yet, in two
-ways:
+A judge that is too mild or too strict with everybody changes no choice; one that is milder with one arm moves traffic
+to it. So each answer of an arm is compared with answers of the others that have not been compared yet, in two ways:
 
-* matched: their scores, among answers with the same label of people;
-* residual: score less label, whatever the label.
+* matched: their scores, among answers with the same label from people;
+* residual: score minus label, whatever the label.
 
-A judge that makes the same mistakes whoever answers shows no difference in the first. (It does in the second where
-arms are not equally good, since mistakes pull all of them towards the middle.) Where people make mistakes as well, it
-may show one in the first, and then hardly one in the second. Favour shows in both. So the matched comparison is the
-test, and the residual one has to agree.
+A judge that makes the same mistakes whoever answers shows no difference in the first. (It does in the second if arms
+are not equally good, since mistakes pull all of them towards the middle.) If people make mistakes as well, it may
+show one in the first, but then hardly one in the second. Favour shows in both. So the matched comparison is the test,
+and the residual one has to agree.
 
-The test bets on the difference: while there is none, the stake times (1 + bet x difference) does not grow in the
-mean, whatever the bet, which may follow what was seen before. So the mean of stakes over arms, directions and bets
-reaches ``1 / ALPHA`` with a chance of ``ALPHA`` at most, however often one looks (Ville; Waudby-Smith, Ramdas 2024).
+The test bets on the difference: while there is none, the stake times (1 + bet x difference) does not grow in
+expectation, whatever the bet, which may depend on what was seen before. So the mean of the stakes over arms,
+directions and bets reaches ``1 / ALPHA`` with probability at most ``ALPHA``, however often one looks (Ville;
+Waudby-Smith, Ramdas 2024).
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 ALPHA: Final = 0.05
-"""Chance at most, over all looks together, to refuse a judge that makes the same mistakes for everybody."""
+"""Largest probability, over all looks together, of refusing a judge that makes the same mistakes for everybody."""
 MATTERS: Final = 0.05
-"""A favour that is smaller, as far as it is known, is let pass."""
+"""Smaller estimated favours are ignored."""
 AGREES: Final = 2.0
-"""The residual comparison agrees from this stake on: twice what it began with."""
+"""The residual comparison agrees from this stake on: twice its initial value."""
 FIRM_BET: Final = 0.5
-PRIOR_DIFFERENCE: Final = 1.0  # sums of the differences, and of their squares, that the second bet begins with
+PRIOR_DIFFERENCE: Final = 1.0  # prior sums of the differences and of their squares, for the second bet
 PRIOR_POWER: Final = 2.0
 LABEL_STEPS: Final = 4  # labels are the same where they are nearest to the same quarter
 MAX_WAITING: Final = 64  # answers of one side and label that wait to be compared
@@ -43,7 +43,7 @@ _DIRECTIONS: Final[tuple[tuple[Direction, float], ...]] = (("for", 1.0), ("again
 
 @dataclass(frozen=True, slots=True)
 class LabelledScore:
-    """One answer that both have scored. score : the judge's; label : of people; both in [0, 1]."""
+    """An answer scored by both. score : the judge's. label : people's. Both are in [0, 1]."""
 
     arm: str
     score: float
@@ -54,7 +54,7 @@ class LabelledScore:
 class Favour:
     """A judge is milder (``for``) or stricter (``against``) with an arm than with the others.
 
-    by : how much as far as is known, in rewards, > 0. labels : after how many it was found.
+    by : estimated size, in rewards, > 0. labels : number of labels at which it was found.
     """
 
     arm: str
@@ -93,7 +93,7 @@ class _Comparison:
     total: float = 0.0
 
     def add(self, value: float, label: int, *, own: bool) -> None:
-        """One answer: compared with the mean of all that wait on the other side, or it waits."""
+        """Add one answer: compare it with the mean of all that wait on the other side, or let it wait."""
         sums = self.labels.setdefault(label, _Sums())
         waiting, others = (sums.arm, sums.others) if own else (sums.others, sums.arm)
         if not others:
@@ -103,7 +103,7 @@ class _Comparison:
         count = len(others)
         difference = (value - sum(others) / count) * (1.0 if own else -1.0)
         others.clear()
-        surer = count / (count + 1.0)  # the more were compared with, the less its variance
+        surer = count / (count + 1.0)  # the variance falls with the number compared with
         self.weight += surer
         self.total += surer * difference
         for sign, stakes in ((1.0, self.higher), (-1.0, self.lower)):
@@ -132,7 +132,7 @@ class FavourTest:
         self._arms: dict[str, tuple[_Comparison, _Comparison]] = {}
 
     def add(self, one: LabelledScore) -> None:
-        """Add an answer and look."""
+        """Add an answer and update the test."""
         self.labels += 1
         self._arms.setdefault(one.arm, (_Comparison(1.0), _Comparison(2.0)))
         label = round(one.label * LABEL_STEPS)
@@ -144,13 +144,13 @@ class FavourTest:
 
     @property
     def log_evidence(self) -> float:
-        """Logarithm of the evidence that some arm is scored otherwise than the others; 0 before any."""
+        """Logarithm of the evidence that some arm is scored differently from the others; 0 before any."""
         stakes = [stake for arm, way, _ in self._tests() for stake in self._arms[arm][0].stakes(way)]
         return _mean(stakes) if stakes else 0.0
 
     def _tests(self) -> list[tuple[str, Direction, float]]:
         arms = list(self._arms)
-        if len(arms) == 2:  # one is favoured where the other is not: a single comparison
+        if len(arms) == 2:  # favouring one is disfavouring the other: a single comparison
             arms = arms[:1]
         return [(arm, direction, sign) for arm in arms for direction, sign in _DIRECTIONS]
 
@@ -164,14 +164,14 @@ class FavourTest:
         agrees = sign * residual.mean > MATTERS and _mean(residual.stakes(direction)) >= math.log(AGREES)
         if by <= MATTERS or not agrees:
             return None
-        if direction == "against" and len(self._arms) == 2:  # said of the one that it favours
+        if direction == "against" and len(self._arms) == 2:  # report the favoured one
             [arm] = set(self._arms) - {arm}
             direction = "for"
         return Favour(arm, direction, by, self.labels)
 
 
 def favour_among(scores: Iterable[LabelledScore]) -> FavourTest:
-    """The test after all these, in their order."""
+    """The test after all of these, in order."""
     test = FavourTest()
     for one in scores:
         test.add(one)
@@ -179,6 +179,6 @@ def favour_among(scores: Iterable[LabelledScore]) -> FavourTest:
 
 
 def _mean(logarithms: Sequence[float]) -> float:
-    """Logarithm of the mean of what these are the logarithms of."""
+    """Logarithm of the mean, given logarithms."""
     largest = max(logarithms)
     return largest + math.log(sum(math.exp(one - largest) for one in logarithms) / len(logarithms))

@@ -1,18 +1,18 @@
-"""What every arm by itself would have earned on a policy's traffic, and how sure that is: one decision at a time.
+"""What every arm alone would have earned on a policy's traffic, and how certain that is; one decision at a time.
 
 For arm a on a decision that drew arm c with probability p_c and was rewarded r, with the rewards mu that were
-predicted when it was made, phi_a = mu_a + 1[a = c] (r - mu_a) / p_a. Given the past it is unbiased whatever mu is
-worth, and the better mu, the less it varies (Dudik, Langford and Li 2011, Doubly robust policy evaluation and
-learning, section 3).
+predicted when it was made, phi_a = mu_a + 1[a = c] (r - mu_a) / p_a. Given the past it is unbiased whatever mu is,
+and the better mu, the less it varies (Dudik, Langford and Li 2011, Doubly robust policy evaluation and learning,
+section 3).
 
-How sure follows from the design, that is from the logged probabilities of *all* decisions:
+The uncertainty follows from the design, that is from the logged probabilities of *all* decisions:
 
     half = t sqrt(s2 mean((1 - p_a) / p_a) / n)
 
 with s2 the mean residual power of the decisions that drew the arm, with two pseudo-residuals of 1/4 (see
 ``mean_residual_power``), and t Student's quantile at min(drawn, worth) - 1 degrees, worth = n / mean(1 / p_a). An
-empirical variance of phi misses the decisions on which the arm was improbable and so never drawn: it is narrowest
-where least is known. Sums are all that has to be kept. Pure.
+empirical variance of phi would miss the decisions on which the arm was improbable and so never drawn: it is narrowest
+where least is known. Only sums have to be stored. Pure.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from typing import Final
 
 from scipy.special import stdtrit
 
-FEWEST: Final = 2.0  # drawn answers, and answers' worth, below which there is no interval
-_PSEUDO_POWER: Final = 0.5  # of two residuals of 1/2: as if the arm had been a fair coin twice
+FEWEST: Final = 2.0  # drawn answers, and answers' worth, needed for an interval
+_PSEUDO_POWER: Final = 0.5  # of two residuals of 1/2, as if two answers had been fair coins
 LEVEL: Final = 0.975
 """The upper end of a two-sided interval of 95 %, as a probability ..."""
 Z: Final = 1.959963984540054
@@ -36,9 +36,11 @@ Z: Final = 1.959963984540054
 class FixedArmSums:
     """Sums over rated decisions, of one arm; additive.
 
-    rated : on which it could have been drawn. unsupported : on which its logged probability was 0: they tell nothing
-    of it and are in no other sum. drawn : which drew it. estimate : of phi. gain : of phi - r, what it would have
-    brought beyond what was earned. inverse_probability : of 1 / p. residual_power : of (r - mu)^2 where it was drawn.
+    rated : decisions on which it could have been drawn.
+    unsupported : decisions on which its logged probability was 0; they say nothing about it and are in no other sum.
+    drawn : decisions that drew it.
+    estimate : of phi. gain : of phi - r, its reward beyond what was earned.
+    inverse_probability : of 1 / p. residual_power : of (r - mu)^2 where it was drawn.
     """
 
     rated: int = 0
@@ -51,25 +53,25 @@ class FixedArmSums:
 
     @property
     def worth(self) -> float:
-        """Uniformly drawn answers of the arm that this is worth: n / mean(1 / p)."""
+        """The number of uniformly drawn answers of the arm that this is worth: n / mean(1 / p)."""
         return worth(self.rated, self.inverse_probability)
 
     @property
     def half_width(self) -> float:
-        """Of the 95 % intervals below; infinite without data behind one."""
+        """Half-width of the 95 % intervals below; infinite without data."""
         return design_half_width(self.rated, self.drawn, self.inverse_probability, self.residual_power)
 
     @property
     def earned(self) -> float | None:
-        """Mean reward that was earned on the rated decisions; None without one."""
+        """Mean reward earned on the rated decisions; None if there are none."""
         return (self.estimate - self.gain) / self.rated if self.rated > 0 else None
 
     def mean_reward(self) -> MeanEstimate | None:
-        """Mean reward had the arm answered everything, in [0, 1]; None without a decision."""
+        """Mean reward if the arm had answered everything, in [0, 1]; None without a decision."""
         return MeanEstimate.within(self.estimate / self.rated, self.half_width, 0.0, 1.0) if self.rated > 0 else None
 
     def mean_gain(self) -> MeanEstimate | None:
-        """Mean reward that it would have brought beyond what was earned on the same decisions."""
+        """Mean reward of the arm minus what was earned on the same decisions."""
         earned = self.earned
         if earned is None:
             return None
@@ -86,14 +88,14 @@ FIXED_ARM_COUNTS: Final = 3  # of them are whole numbers
 
 @dataclass(frozen=True, slots=True)
 class MeanEstimate:
-    """A mean with its 95 % interval, which is None where no data are behind one."""
+    """A mean with its 95 % interval, or None if there are no data for one."""
 
     mean: float
     interval: tuple[float, float] | None
 
     @classmethod
     def within(cls, mean: float, half_width: float, low: float, high: float) -> MeanEstimate:
-        """Cut to what is possible, [low, high]; that never loses the truth."""
+        """Cut to the possible range [low, high], which never excludes the truth."""
 
         def cut(value: float) -> float:
             return min(high, max(low, value))
@@ -128,11 +130,11 @@ def design_half_width(rated: int, drawn: int, inverse_probability: float, residu
 
 
 def mean_residual_power(rated: int, drawn: int, residual_power: float) -> float:
-    """Mean square of what an arm's answers miss of their predictions, with two pseudo-residuals of 1/4.
+    """Mean square of an arm's prediction errors, with two pseudo-residuals of 1/4.
 
-    It is needed of the decisions that did not draw the arm. Where those are few and the others many, as of an arm
-    that answers nearly everything, the many speak of other decisions (later ones, predicted better): they count for
-    as many as the few.
+    It is needed for the decisions that did not draw the arm. If those are few and the others many, as for an arm that
+    answers nearly everything, the many are about other decisions (later ones, predicted better), so they count for as
+    many as the few.
     """
     if drawn <= 0:
         return _PSEUDO_POWER / 2.0

@@ -1,17 +1,17 @@
 """How able every arm and how difficult every cluster of queries is, on one scale: the Rasch model. Pure.
 
-Of arm i on cluster c the mean reward is P = 1 / (1 + exp(-(ability_i - difficulty_c))) (Rasch 1960, Probabilistic
+The mean reward of arm i on cluster c is P = 1 / (1 + exp(-(ability_i - difficulty_c))) (Rasch 1960, Probabilistic
 models for some intelligence and attainment tests, chapter 10; Lord 1980, Applications of item response theory,
 chapter 2). Rewards in [0, 1] need not be 0 or 1: the likelihood is a quasi-likelihood, with a dispersion (McCullagh
 and Nelder 1989, Generalized linear models, chapter 9).
 
-An arm that was given difficult queries is not taken for a poor one, as by its mean reward. Only differences between
-clusters are allowed for, not those between the queries of one cluster, nor that an arm is good at one kind and poor
-at another: ``misfit`` says how much of that there is.
+So an arm that was given difficult queries does not look poor, as it would by its mean reward. Only differences
+between clusters are accounted for, not those between the queries of one cluster, nor that an arm is good at one kind
+and poor at another: ``misfit`` says how much of that there is.
 
-Only ability less difficulty shows in the rewards, so the difficulties' mean is 0. The priors are on what shows
-(abilities about their mean, difficulties about theirs, the distance of the two means): no choice of the zero changes
-what they say. They are weak; their purpose is that an arm that was always right has a finite ability.
+Rewards only determine ability minus difficulty, so the difficulties' mean is set to 0. The priors are on what rewards
+determine (abilities about their mean, difficulties about theirs, the distance of the two means), so the choice of
+zero does not change them. They are weak; their purpose is that an arm that was always right has a finite ability.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ SPREAD_LOGITS: Final = 2.0
 """Prior standard deviation of an ability about the abilities' mean, and of a difficulty about the difficulties'."""
 LEVEL_LOGITS: Final = 4.0
 """Prior standard deviation of the mean ability less the mean difficulty."""
-_PRIOR_COUNT: Final = 8.0  # rewards for which the dispersion is that of zeros and ones, the largest there is
-_LEAST_DISPERSION: Final = 0.01  # rewards that are all alike do not make the next one certain
+_PRIOR_COUNT: Final = 8.0  # pseudo-rewards with the largest dispersion, that of zeros and ones
+_LEAST_DISPERSION: Final = 0.01  # because rewards that are all equal do not make the next one certain
 _STEPS: Final = 100
 _SETTLED: Final = 1e-10  # of the log likelihood
 
@@ -73,12 +73,13 @@ class Misfit:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ItemResponse:
-    """What was found of the arms and clusters that can be compared; NaN of the others.
+    """The fit for the arms and clusters that can be compared; NaN for the others.
 
     ability : float64 (n_arms,), logits. difficulty : float64 (n_clusters,), logits, mean 0.
-    ability_error, difficulty_error : their standard errors. arm_levels, cluster_levels : the mean reward of an arm on
-    the traffic of all clusters, and of the average arm on a cluster; None of the others.
-    misfit : None where there are no more cells than abilities and difficulties.
+    ability_error, difficulty_error : their standard errors.
+    arm_levels, cluster_levels : mean reward of an arm on the traffic of all clusters, and of the average arm on a
+    cluster; None for the others.
+    misfit : None if there are no more cells than abilities and difficulties.
     """
 
     ability: FloatArray
@@ -91,14 +92,14 @@ class ItemResponse:
 
 
 def fit_item_response(cells: Cells, traffic: FloatArray) -> ItemResponse:
-    """Abilities and difficulties at the mode of the quasi-posterior, standard errors by its Hessian there.
+    """Abilities and difficulties at the mode of the quasi-posterior, with standard errors from its Hessian there.
 
-    Compared are the arms and clusters that rewards link, directly or over others; of several such groups the one with
-    the most rewards. Costs O(steps (n_arms + n_clusters)^3).
+    Only arms and clusters that are linked by rewards, directly or through others, can be compared; of several such
+    groups the one with the most rewards is used. Costs O(steps (n_arms + n_clusters)^3).
 
     Parameters
     ----------
-    traffic : float64, shape (n_clusters,), >= 0: how much of the queries each cluster is, for the arms' levels.
+    traffic : float64, shape (n_clusters,), >= 0: number of queries in each cluster, for the arms' levels.
     """
     arms, clusters = _linked(cells.rewards)
     n_arms, n_clusters = cells.rewards.shape
@@ -140,8 +141,9 @@ class _Fit:
     misfit: Misfit | None
 
     def level(self, weight: FloatArray) -> Level:
-        """Weighted mean reward of the cells; weight : (n_arms, n_clusters), sum 1. Interval by the delta method, on
-        the scale of logits so that it stays in [0, 1].
+        """Weighted mean reward of the cells; weight : (n_arms, n_clusters), sum 1.
+
+        Interval by the delta method, on the scale of logits so that it stays in [0, 1].
         """
         probability = _logistic(self.ability[:, None] - self.difficulty)
         slope = weight * probability * (1.0 - probability)
@@ -175,7 +177,7 @@ def _fit(cells: Cells) -> _Fit:
     values = _mode(cells, basis, prior, 1.0, np.zeros(basis.shape[1]))
     within = _dispersion(cells, _probability(cells, basis, values))
     misfit = _misfit(cells, _probability(cells, basis, values), within)
-    # What the model does not tell widens what it does (McCullagh and Nelder 1989, section 4.5).
+    # Misfit widens the errors (McCullagh and Nelder 1989, section 4.5).
     scale = within if misfit is None else within * max(1.0, misfit.ratio)
     values = _mode(cells, basis, prior, scale, values)
     probability = _probability(cells, basis, values)

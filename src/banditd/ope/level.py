@@ -1,7 +1,7 @@
-"""Has the level of the rewards fallen, by days? It cannot say why: other queries lower it as well. Pure.
+"""Has the daily level of the rewards fallen? It cannot say why: other queries lower it as well. Pure.
 
-A CUSUM of the days' mean rewards, in units of how much days differ from each other, not of what chance makes of so
-many rewards: traffic has good and bad days. The first days are its baseline. Source: Page 1954.
+A CUSUM of daily mean rewards, in units of how much days differ from each other rather than of their sampling error,
+because traffic has good and bad days. The first days are its baseline. Source: Page 1954.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from typing import Final
 
 BASELINE_DAYS: Final = 14
 ALLOWANCE: Final = 1.5
-"""Deviations of a day that are tolerated: a baseline of two weeks, which moves slowly itself, is no surer."""
+"""Tolerated deviation, in standard deviations of a day; a baseline of two weeks is no more certain than this."""
 LIMIT: Final = 12.0
 LEAST_DEVIATION: Final = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """mean, deviation : of the baseline's days. sum : the CUSUM, of which ``LIMIT`` is an alarm. since : index of the
-    day from which on the level has been lower; None where it has not. alarm : index of the day of the first alarm.
+    """mean, deviation : of the baseline's days. sum : the CUSUM, which alarms at ``LIMIT``.
+
+    since : index of the day since when the level has been lower, or None. alarm : index of the first alarm's day.
     """
 
     mean: float
@@ -32,7 +33,7 @@ class Level:
 
 
 def level_of(days: Sequence[float]) -> Level | None:
-    """The level of mean rewards, oldest day first; None with a baseline alone."""
+    """The level of mean rewards, oldest day first; None if there is only a baseline."""
     if len(days) <= BASELINE_DAYS:
         return None
     first = days[:BASELINE_DAYS]

@@ -14,25 +14,25 @@ from banditd.ope.difference import ALPHA, Interval
 from banditd.ope.fixed import LEVEL
 
 PSEUDO_VALUES: Final = 2.0
-"""Values so far may be more alike than those to come: as many more that miss by one half."""
+"""Number of pseudo-values with an error of one half, in case the values so far are more alike than future ones."""
 FEWEST: Final = 2
 FEWEST_CASES: Final = 20  # of paired differences
 
 
 @dataclass(frozen=True, slots=True)
 class WeightedMean:
-    """interval : of 95 %, within [0, 1]; None of a single value."""
+    """A mean with its 95 % interval, within [0, 1]; the interval is None for a single value."""
 
     mean: float
     interval: tuple[float, float] | None
 
 
 def weighted_mean(values: FloatArray, probability: FloatArray) -> WeightedMean:
-    """The mean of all that might have been sampled.
+    """The mean of the population that was sampled from.
 
     Parameters
     ----------
-    values : float64 (n,), in [0, 1], n at least 1. probability : float64 (n,), of each to be sampled, in (0, 1].
+    values : float64 (n,), in [0, 1], n at least 1. probability : float64 (n,), of sampling each, in (0, 1].
     """
     weights = 1.0 / probability
     weights = weights / weights.sum()
@@ -47,19 +47,19 @@ def weighted_mean(values: FloatArray, probability: FloatArray) -> WeightedMean:
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """interval : of the mean difference. half_width : the smallest difference that so many cases can show."""
+    """interval : of the mean difference. half_width : smallest difference that this number of cases can show."""
 
     interval: Interval
     half_width: float
 
 
 def paired(difference: FloatArray, differing: FloatArray) -> Paired:
-    """Student's 95 % interval of a mean over cases, within what can differ at all.
+    """Student's 95 % interval of a mean over cases, limited to what can differ at all.
 
     Parameters
     ----------
-    difference : float64 (n,), by case; n at least ``FEWEST_CASES``. differing : float64 (n,), the share in which each
-        case is answered otherwise, in [0, 1].
+    difference : float64 (n,), by case; n at least ``FEWEST_CASES``.
+    differing : float64 (n,), the share of each case that is answered differently, in [0, 1].
     """
     n = difference.shape[0]
     half = float(stdtrit(n - 1.0, 1.0 - ALPHA / 2.0)) * float(difference.std(ddof=1)) / math.sqrt(n)

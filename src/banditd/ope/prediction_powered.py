@@ -24,15 +24,17 @@ from banditd.ope.fixed import LEVEL
 
 PSEUDO_LABELS: Final = 2.0
 FEWEST_LABELS: Final = 10
-"""Below it there is no interval: even Student's is too narrow for so few rewards that are 0 or 1."""
+"""With fewer labels there is no interval: even Student's is too narrow for so few rewards of 0 or 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class PoweredMean:
-    """What people would say of all answers on the mean.
+    """Estimated mean of people's labels over all answers.
 
-    mean : in rewards; low, high : of its 95 % interval, within [0, 1]. power : lam, in [0, 1]: how far the judge is
-    used. worth : labels that would tell as much without a judge. labelled, judged : decisions.
+    mean : in rewards. low, high : its 95 % interval, within [0, 1].
+    power : lam, in [0, 1], how much the judge is used.
+    worth : number of labels that would give the same precision without a judge.
+    labelled, judged : number of decisions.
     """
 
     mean: float

@@ -1,8 +1,9 @@
-"""How often one answer is preferred to another: Wald's sequential test of .10 against .20, which ends when it knows.
+"""How often one answer is preferred to another: Wald's sequential test of .10 against .20. Pure.
 
-A comparison counts as preferred where the judge prefers that answer in both orders. With p its probability, every one
-moves the log-odds of p = HIGH against p = LOW by ln(HIGH / LOW), every other by ln((1 - HIGH) / (1 - LOW)); beyond
-ln((1 - error) / error) on either side the test is decided (Wald 1945, Sequential tests of statistical hypotheses).
+A comparison counts as preferred if the judge prefers that answer in both orders. With p its probability, each
+preferred comparison moves the log-odds of p = HIGH against p = LOW by ln(HIGH / LOW), every other by ln((1 - HIGH) /
+(1 - LOW)); beyond ln((1 - error) / error) on either side the test is decided and stops (Wald 1945, Sequential tests
+of statistical hypotheses).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final, Literal
 LOW: Final = 0.10
 HIGH: Final = 0.20
 ERROR: Final = 0.05
-"""Probability of the wrong side at either."""
+"""Probability of deciding for the wrong side, for either."""
 BOUND: Final = math.log((1.0 - ERROR) / ERROR)
 _PREFERRED: Final = math.log(HIGH / LOW)
 _NOT: Final = math.log((1.0 - HIGH) / (1.0 - LOW))
@@ -25,9 +26,12 @@ Side = Literal["rarely", "often"]
 
 @dataclass(frozen=True, slots=True)
 class PreferenceTest:
-    """compared, preferred : comparisons so far, whether or not after it was decided. log_odds : when it was decided,
-    or now. side : ``rarely`` (LOW against HIGH), ``often`` (HIGH); None: not known yet. after : comparisons that it
-    took. way : the log-odds after each comparison, until it was decided.
+    """compared, preferred : comparisons so far, whether or not after it was decided.
+
+    log_odds : when it was decided, or now.
+    side : ``rarely`` (LOW against HIGH), ``often`` (HIGH); None: not known yet.
+    after : comparisons that it took.
+    way : the log-odds after each comparison, until it was decided.
     """
 
     compared: int
@@ -39,7 +43,7 @@ class PreferenceTest:
 
 
 def preference_in(preferred: Iterable[bool]) -> PreferenceTest:
-    """The test over comparisons in the order in which they were made. Looking after each of them is part of it."""
+    """The test over comparisons in the order in which they were made, looking after each."""
     compared = count = 0
     log_odds, side, after = 0.0, None, None
     way: list[float] = []

@@ -1,4 +1,4 @@
-"""What the baseline would have earned on the decisions that were made, and whether a promise about it was kept.
+"""What the baseline would have earned on the decisions made, and whether the promise about it was kept.
 
 Over the rated decisions on which the baseline could have been drawn, with its logged probability p and logged
 prediction m, and r the reward of the drawn arm:
@@ -16,13 +16,13 @@ from typing import Final, Literal
 
 from banditd.ope.fixed import FixedArmSums, fixed_arm_terms
 
-TOLERANCE: Final = 0.01  # of the ratio: a controller that aims at ``keep`` can never prove more than ``keep``
-ENOUGH_WORTH: Final = 50.0  # uniformly drawn answers of the baseline before anything is said to be held
+TOLERANCE: Final = 0.01  # of the ratio, since a controller that aims at ``keep`` can never prove more than ``keep``
+ENOUGH_WORTH: Final = 50.0  # uniformly drawn answers of the baseline needed before a promise counts as kept
 STEPS: Final = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7)  # bets of the shortfall test, mixed evenly
-MARGIN: Final = 0.03  # of the baseline's quality below ``keep`` that the shortfall test lets pass
-ALARM: Final = 5000.0  # rated decisions between two false alarms, at least, where the quality is at that edge
-FADE: Final = 1.0 - 1.0 / 200.0  # of what the baseline's answers missed of their predictions
-PSEUDO: Final = 20.0  # answers that say nothing was missed
+MARGIN: Final = 0.03  # share of the baseline's quality below ``keep`` that the shortfall test tolerates
+ALARM: Final = 5000.0  # least mean number of rated decisions between false alarms, at that edge
+FADE: Final = 1.0 - 1.0 / 200.0  # per answer of the baseline, of its prediction errors
+PSEUDO: Final = 20.0  # pseudo-answers without a prediction error
 
 Held = Literal["yes", "no", "unknown"]
 
@@ -45,10 +45,10 @@ class RatedDecision:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was kept of the baseline's quality, over ``rated`` decisions.
+    """How much of the baseline's quality was kept, over ``rated`` decisions.
 
-    ratio : mean reward over the baseline's; low, high : its 95 % interval; None where there are no data behind it.
-    worth : uniformly drawn answers that the knowledge of the baseline is worth.
+    ratio : mean reward over the baseline's. low, high : its 95 % interval, or None without data.
+    worth : uniformly drawn answers of the baseline that the evidence is worth.
     """
 
     rated: int
@@ -62,7 +62,7 @@ class Verdict:
     high: float | None = None
 
     def held(self, keep: float) -> Held:
-        """Whether ``keep`` was kept: known either way only where the interval tells."""
+        """Whether ``keep`` was kept; known either way only if the interval says so."""
         if self.low is None or self.high is None or self.worth < ENOUGH_WORTH:
             return "unknown"
         if self.low >= keep - TOLERANCE:
@@ -71,7 +71,7 @@ class Verdict:
 
 
 def verdict_of(sums: FixedArmSums) -> Verdict:
-    """What is known of a baseline by its sums: the one place where a ratio is made of them."""
+    """The verdict on a baseline given its sums; the only place where the ratio is computed."""
     reward, baseline = sums.earned, sums.mean_reward()
     if reward is None or baseline is None:
         return Verdict(0, sums.unsupported, 0.0)
@@ -92,21 +92,24 @@ def verdict_of(sums: FixedArmSums) -> Verdict:
 
 
 class BaselineEvidence:
-    """Sums over rated decisions, oldest first: additive but for the shortfall test, which has an order.
+    """Sums over rated decisions, oldest first; additive except for the shortfall test, which depends on order.
 
     keep : the promise that the shortfall test is about, in (0, 1].
     """
 
     def __init__(self, keep: float) -> None:
         self.keep = keep
-        self.away = 0  # decisions that the baseline was not to answer for the most part
+        self.away = 0  # decisions on which the baseline's probability was below one half
         self.since_alarm: int | None = None  # rated decisions since the last alarm
         self._sums = [0.0] * len(fields(FixedArmSums))
         self._wealth = [0.0] * len(STEPS)
         self._calibration = [0.0, 0.0]  # faded: baseline answers, their residuals
 
     def add(self, one: RatedDecision) -> None:
-        """Add a decision. One on which the baseline could not be drawn tells nothing of it and is only counted."""
+        """Add a decision.
+
+        It is only counted if the baseline could not be drawn on it, since it then says nothing about it.
+        """
         terms = fixed_arm_terms(one.baseline_predicted, one.baseline_probability, one.reward, drawn=one.is_baseline)
         self._sums = [total + term for total, term in zip(self._sums, terms, strict=True)]
         if one.baseline_probability <= 0.0:
@@ -141,19 +144,17 @@ class BaselineEvidence:
         return self.sums.half_width
 
     def verdict(self) -> Verdict:
-        """What is known now."""
+        """The present verdict."""
         return verdict_of(self.sums)
 
     def _test(self, one: RatedDecision) -> None:
         """The shortfall test: an e-process of Shiryaev-Roberts form on r - (keep - MARGIN) m.
 
-        m is corrected by what the baseline's earlier answers missed of it, so that a baseline which falls with the
-        others, or was overrated, is no shortfall.
-
-        While no more than the margin is missing that difference is not negative in the mean, whatever the traffic
-        does, so each bet's (wealth + 1)(1 - step x difference) grows by at most one a decision in the mean, and an
-        alarm at ``ALARM`` comes no oftener than once in so many, however often one looks (Shin, Ramdas and
-        Rinaldo 2022).
+        m is corrected by the prediction errors of the baseline's earlier answers, so that a baseline which falls
+        together with the others, or was overrated, is no shortfall. While no more than the margin is missing, that
+        difference has a non-negative mean, whatever the traffic does. So each bet's (wealth + 1)(1 - step x
+        difference) grows by at most one per decision in expectation, and alarms at ``ALARM`` are at least that many
+        decisions apart on average, however often one looks (Shin, Ramdas and Rinaldo 2022).
         """
         count, total = self._calibration
         baseline = min(max(one.baseline_predicted + total / (count + PSEUDO), 0.0), 1.0)

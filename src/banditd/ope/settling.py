@@ -1,4 +1,4 @@
-"""How many more decisions would make an interval as narrow as is wanted, where an arm keeps a share of them. Pure."""
+"""How many more decisions would narrow an interval to a given width, if an arm keeps its share of them. Pure."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Final
 from banditd.ope.fixed import FEWEST, FixedArmSums, Z, mean_residual_power
 
 ENOUGH_TO_FORETELL: Final = 20
-"""Rated decisions below which nothing is foretold: how far rewards spread is hardly known."""
+"""With fewer rated decisions nothing is predicted, because the spread of rewards is hardly known."""
 
 
 def decisions_to_settle(sums: FixedArmSums, half_width: float, share: float) -> int | None:
-    """Rated decisions that are missing until the interval's half-width is ``half_width``.
+    """Further rated decisions until the interval's half-width is ``half_width``.
 
     With n decisions so far, m to come at share f and s2 the residual power: z^2 s2 (sum (1 - p) / p + m (1 - f) / f)
-    / (n + m)^2 = half_width^2, solved for m; Student's quantile is taken for the normal one.
+    / (n + m)^2 = half_width^2, solved for m; Student's quantile is approximated by the normal one.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def decisions_to_settle(sums: FixedArmSums, half_width: float, share: float) -> 
 
     Returns
     -------
-    0 where it is narrow enough; None where the arm gets nothing, or so little that no number says how many.
+    0 if it is narrow enough already; None if the arm gets nothing, or too little to give a number.
     """
     if sums.half_width <= half_width:
         return 0

@@ -1,8 +1,8 @@
-"""Whether the units that are counted of both sides are as many as the share says, looked at all the time. Pure.
+"""Whether the counted units are split between two sides as the share says, valid at every look. Pure.
 
-A side is given by a hash, so nothing but chance moves the counts; if they differ, one side's units are lost on the
-way, or rated less often, and what is compared is no longer alike. The test bets that the odds of a unit being the
-candidate's are some times what they should be; its stakes reach ``1 / alpha`` with a chance of alpha at most (Ville;
+A side is given by a hash, so only chance affects the counts. If they differ, one side's units are lost on the way or
+rated less often, and the comparison is no longer fair. The test bets that the odds of a unit being the candidate's
+are some multiple of what they should be; its stakes reach ``1 / alpha`` with probability at most alpha (Ville;
 Lindon, Malek 2022).
 """
 
@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 ODDS: Final = (0.25, 0.5, 0.67, 0.8, 0.9, 1.1, 1.25, 1.5, 2.0, 4.0)
-"""Times the odds that there should be, which are bet on."""
+"""The multiples of the expected odds that are bet on."""
 
 
 @dataclass(slots=True)
 class SplitTest:
-    """stakes : logarithms, by odds. candidate, expected : units of the candidate, and how many there should be.
-    units : of both.
+    """stakes : logarithms, by odds. candidate, expected : observed and expected number of the candidate's units.
+
+    units : of both sides.
     """
 
     stakes: list[float] = field(default_factory=lambda: [0.0] * len(ODDS))
@@ -29,7 +30,7 @@ class SplitTest:
     units: int = 0
 
     def add(self, *, candidate: bool, share: float) -> None:
-        """One unit. share : of units that were the candidate's when it was decided; 0 and 1 say nothing."""
+        """Add one unit. share : the candidate's share of units when it was decided; 0 and 1 say nothing."""
         if not 0.0 < share < 1.0:
             return
         self.candidate += candidate

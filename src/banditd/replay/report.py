@@ -1,8 +1,8 @@
-"""The record of a replay: the JSON that is a contract, and the learning curves. No playing here.
+"""The record of a replay: its JSON, which is a contract, and the learning curves. Nothing is played here.
 
-Utility = score - price x the arm's known mean cost (a cost weight), or the score itself (a budget). The
-reference ``fixed_mixture_at_cost`` spends what the policy spent, or the budget where that is more;
-``budget.fixed_mixture`` the budget. Under a budget the headroom score is between the cheapest arm and that.
+Utility is score minus price x the arm's known mean cost (with a cost weight), or the score itself (with a budget).
+The reference ``fixed_mixture_at_cost`` spends what the policy spent, or the budget if that is more; ``fixed_mixture``
+spends the budget. Under a budget the headroom score is between the cheapest arm and that.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Arms that change: detection (CUSUM, shifted queries) and what is then done with older evidence."""
+"""Arms that change: detecting it (CUSUM tests, shifts of the queries), and discounting the older evidence."""

@@ -1,15 +1,16 @@
-"""What follows when an arm changes: its evidence is discounted, its return awaited. No sums are kept here.
+"""What happens when an arm changes: its evidence is discounted and its return is watched for. Holds no sums itself.
 
-An alarm begins a new *stretch* of the arm's evidence in the ledger and lets what came before count little; nothing
-is thrown away. Should the arm return to its old level, the old stretch counts in full again and the changed one
-little. Both are facts about epochs, so late rewards, corrections and a refold of the log find the same sums.
+An alarm starts a new *stretch* of the arm's evidence in the epoch sums, and everything before it counts little;
+nothing is deleted. If the arm returns to its old level, the old stretch counts in full again and the changed one
+little. Both are properties of epochs, so late rewards, corrections and folding the log again give the same sums.
 
-An arm that became worse is *probed*: a small share of the traffic, fading with time, so that its return is noticed.
-A probe that goes well is followed by more; how many it takes to see that it was luck does not depend on how fast they
-come. While probes are frequent they buy what there is to know about the arm: exploration need not pay it again.
+An arm that became worse is *probed*: it gets a small share of the traffic, fading with time, so that its return is
+noticed. A probe that goes well is followed by more; how many are needed to see that it was luck does not depend on
+how fast they come. While probes are frequent they provide all information about the arm, so exploration need not pay
+for it again.
 
-Where the queries have changed too (``drift.py``), an alarm says that the arm does not do here what it did there. Its
-evidence is discounted all the same, but there is no return to wait for: no probes, and exploration goes on as usual.
+If the queries have changed too (``drift.py``), an alarm means that the arm does not do here what it did there. Its
+evidence is discounted all the same, but there is no return to watch for: no probes, and exploration as usual.
 """
 
 from __future__ import annotations
@@ -35,27 +36,27 @@ from banditd.bandit.changes.drift import FAST, QueryDrift
 from banditd.bandit.posterior.epochs import EpochSums
 from banditd.core.types import FloatArray
 
-KEPT: Final = 0.05  # of the evidence of a stretch that no longer holds
-KEPT_REWARDS: Final = 3.0  # and at most so many rewards' worth
+KEPT: Final = 0.05  # weight of a stretch that no longer holds ...
+KEPT_REWARDS: Final = 3.0  # ... but at most this many rewards' worth
 PROBE_SHARE: Final = 0.05  # of the traffic, at first
 PROBE_FADE: Final = 1000.0  # rewarded decisions after which it is half
 FOLLOW_UP_SHARE: Final = 0.40  # while an arm seems to be back
-FOLLOW_UP_ODDS: Final = 0.5  # log-odds from which it seems so
+FOLLOW_UP_ODDS: Final = 0.5  # log-odds from which it seems to be back
 PROBE_TOTAL: Final = 0.40  # of all probed arms together
 HISTORY: Final = 50  # events remembered
 
-# Coefficients (d,) and centre of an arm as the posterior has them now.
+# Arm -> its coefficients (d,) and centre in the present posterior.
 Belief = Callable[[str], tuple[FloatArray, float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeEvent:
-    """One alarm or return, as it is shown.
+    """One alarm or return, as shown to people.
 
     kind : ``changed`` or ``recovered``. direction : of the change, ``down`` or ``up``.
     old_level, new_level : mean reward before and after, in [0, 1], over the ``rewards`` that showed it.
     epoch : the first of the new stretch. folded : rewarded decisions so far.
-    queries_moved : the queries had changed too when it was found.
+    queries_moved : whether the queries had changed too when it was detected.
     at_us : when it was committed, microseconds; None until then.
     """
 
@@ -73,7 +74,7 @@ class ChangeEvent:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One reward and what was expected of it. variance : of the expectation; noise : of the reward around it."""
+    """One reward and its prediction. variance : of the prediction; noise : of the reward around it."""
 
     arm: str
     x: FloatArray
@@ -85,9 +86,10 @@ class Look:
 
 @dataclass(slots=True)
 class _Changed:
-    """An arm that is not what it was.
+    """The state of an arm that has changed.
 
-    event : the last alarm. first : the first, which says what the arm was. seen : rewarded contexts until then.
+    event : the last alarm. first : the first one, which holds what the arm was before. seen : rewarded contexts until
+    then.
     factors : of its stretches before the first alarm, by first epoch.
     """
 
@@ -100,20 +102,20 @@ class _Changed:
 
     @property
     def now(self) -> ChangeEvent:
-        """The last alarm as it stands to the level before the first."""
+        """The last alarm, compared with the level before the first."""
         direction: Direction = "down" if self.event.new_level < self.first.old_level else "up"
         moved = self.first.queries_moved
         return replace(self.event, direction=direction, old_level=self.first.old_level, queries_moved=moved)
 
     @property
     def is_awaited(self) -> bool:
-        """Whether the arm may return to what it was: it is worse, and became so at the same queries."""
+        """Whether to watch for the arm's return: it became worse, on unchanged queries."""
         return self.event.new_level < self.first.old_level and not self.first.queries_moved
 
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """What a look showed, to be acted upon once its reward is folded."""
+    """The result of a look, to be acted upon once its reward is folded."""
 
     arm: str
     finding: Finding | None = None
@@ -125,33 +127,33 @@ class ArmChanges:
     """Watches every arm of one policy; owned by its ``PolicyState``."""
 
     def __init__(self, epoch_sums: EpochSums, n_features: int, known: Mapping[str, float]) -> None:
-        """Rewards' worth that arms began with are ``known``, by name (``PolicySettings.prior``)."""
+        """Watch arms; ``known`` gives, by arm, how many rewards its prior is worth (``PolicySettings.prior``)."""
         self.drift = QueryDrift(n_features)
         self._epoch_sums = epoch_sums
         self._known = known
         self._tests: dict[str, ResidualTest] = {}
         self._changed: dict[str, _Changed] = {}
-        self._suspected: dict[str, int] = {}  # first epoch that rewards of a suspected change went to
+        self._suspected: dict[str, int] = {}  # first epoch of the rewards since a change was suspected
         self._history: list[ChangeEvent] = []
         self._news: list[ChangeEvent] = []
 
     @property
     def history(self) -> tuple[ChangeEvent, ...]:
-        """The last events, oldest first."""
+        """The most recent events, oldest first."""
         return tuple(self._history)
 
     @property
     def changed(self) -> Mapping[str, ChangeEvent]:
-        """Arms that are not at their old level now: the last alarm, against what the arm was before the first."""
+        """Arms that are not at their old level now -> the last alarm, compared with the level before the first."""
         return {arm: state.now for arm, state in self._changed.items()}
 
     @property
     def watched(self) -> dict[str, tuple[float, float]]:
-        """Per arm its test's (height in nats, rewards seen since it restarted)."""
+        """Arm -> (height of its test in nats, rewards seen since it restarted)."""
         return {arm: (test.height, test.rewards) for arm, test in self._tests.items()}
 
     def probes(self, arms: Sequence[str], folded: int) -> FloatArray:
-        """Share of the traffic that each arm should have at least, so that its return is seen: float64 (K,)."""
+        """Least share of the traffic that each arm should have so that its return is noticed: float64 (K,)."""
         share = np.zeros(len(arms))
         for i, arm in enumerate(arms):
             state = self._changed.get(arm)
@@ -163,18 +165,19 @@ class ArmChanges:
         return share if total <= PROBE_TOTAL else share * (PROBE_TOTAL / total)
 
     def curiosity(self, arms: Sequence[str], folded: int) -> FloatArray:
-        """What exploration should give for an arm's information, float64 (K,): 0 where probes buy it, else 1.
+        """Factor on the value of an arm's information to exploration, float64 (K,): 0 if probes provide it, else 1.
 
-        Probes buy it until they are half as frequent as at first; what may be left then is worth its price again.
+        Probes provide it until they are half as frequent as at first; what is left to learn then is worth exploring
+        again.
         """
         return np.array([0.0 if self._is_probed_often(arm, folded) else 1.0 for arm in arms])
 
     def observe(self, look: Look, epoch: int) -> Signal | None:
-        """Test one new reward, before it is folded. epoch : its decision's."""
+        """Test one new reward before it is folded. epoch : of its decision."""
         self.drift.add(look.x)
         self._attribute_to_queries()
         if epoch < self._epoch_sums.spans(look.arm)[-1][0]:
-            return None  # it speaks of how the arm was
+            return None  # the reward is about the arm before its change
         test = self._tests.setdefault(look.arm, ResidualTest())
         z = residual(look.reward, look.mean, look.noise + look.variance)
         for other in self._tests.values():
@@ -190,12 +193,12 @@ class ArmChanges:
             if test.height < CLEARED:
                 self._suspected.pop(look.arm, None)
             return None
-        # With forgetting an epoch more would age all evidence, so none is begun on a suspicion.
+        # With forgetting a new epoch would age all evidence, so a suspicion does not start one.
         suspect = look.arm not in self._suspected and self._epoch_sums.discount == 1.0
         return Signal(look.arm) if suspect else None
 
     def act(self, signal: Signal, belief: Belief, folded: int) -> bool:
-        """Do what a signal asks for, after its reward was folded. Whether the sums count differently now."""
+        """Act on a signal after its reward was folded. Returns whether the weights of sums have changed."""
         if signal.returned:
             self._recover(signal.arm, folded)
         elif signal.finding is not None:
@@ -218,7 +221,7 @@ class ArmChanges:
         return news
 
     def to_dict(self) -> dict[str, Any]:
-        """What a restart needs, as JSON can hold it."""
+        """What a restart needs, JSON-compatible."""
         return {
             "tests": {arm: test.to_list() for arm, test in self._tests.items()},
             "suspected": dict(self._suspected),
@@ -244,7 +247,7 @@ class ArmChanges:
         self._changed = {
             arm: _Changed(
                 event=ChangeEvent(**state["event"]),
-                first=ChangeEvent(**state.get("first", state["event"])),  # older databases know the last only
+                first=ChangeEvent(**state.get("first", state["event"])),  # older databases only have the last
                 seen=int(state.get("seen", 0)),
                 since=int(state["since"]),
                 factors={int(first): float(factor) for first, factor in state["factors"]},
@@ -253,7 +256,7 @@ class ArmChanges:
             for arm, state in values["changed"].items()
         }
         self._history = [ChangeEvent(**event) for event in values["history"]]
-        if "drift" in values:  # databases of before it was watched have none
+        if "drift" in values:  # older databases have none
             self.drift = QueryDrift.from_list(values["drift"])
         self._news = []
 
@@ -291,7 +294,7 @@ class ArmChanges:
             self._changed[arm] = _Changed(
                 event=event, first=event, seen=self.drift.seen, since=first, factors=before, test=test
             )
-        else:  # what it was before the first alarm is still what it may return to
+        else:  # it may still return to what it was before the first alarm
             earlier.event = event
         self._tests[arm].restart()
         self._note(event)
@@ -304,7 +307,7 @@ class ArmChanges:
         spans = epoch_sums.spans(arm)
         factors = {}
         for (epoch, factor), (end, _) in pairwise(spans):
-            if epoch < state.since:  # since the alarm stretches may have been joined: as the one that counted less
+            if epoch < state.since:  # stretches may have been joined since the alarm, with the smaller factor
                 earlier = [known for began, known in state.factors.items() if epoch <= began < end]
                 factors[epoch] = min(earlier, default=factor)
             else:
@@ -325,7 +328,7 @@ class ArmChanges:
         )
 
     def _attribute_to_queries(self) -> None:
-        """An alarm may come before enough other queries have: what was found lately was found among them."""
+        """Attribute recent alarms to a change of the queries that is only detected now."""
         seen = self.drift.seen
         recent = [one for one in self._changed.values() if not one.first.queries_moved and seen - one.seen < FAST]
         if not recent or not self.drift.moved:

@@ -36,28 +36,28 @@ Direction = Literal["down", "up"]
 DIRECTIONS: Final[tuple[Direction, Direction]] = ("down", "up")
 
 TILTS: Final = (0.25, 0.5, 1.0)
-TOLERANCE: Final = 0.10  # k: standard deviations by which predictions may be wrong for long
+TOLERANCE: Final = 0.10  # k: standard deviations by which predictions may be wrong permanently
 ALARM: Final = 11.0  # h, in nats
-SUSPICION: Final = 4.0  # from here on new rewards are kept apart, in case it becomes an alarm
-CLEARED: Final = 2.0  # and below this they no longer need be
-CUT: Final = 3.0  # standard deviations that one reward can say at most
-LEAST_REWARDS: Final = 30  # of an arm before it is tested: the first predictions are the prior's
+SUSPICION: Final = 4.0  # from here on new rewards are kept apart, in case it becomes an alarm ...
+CLEARED: Final = 2.0  # ... until the statistic falls below this
+CUT: Final = 3.0  # residuals are cut off at this many standard deviations
+LEAST_REWARDS: Final = 30  # rewards of an arm before it is tested, since the first predictions are the prior's
 SHAPE_WORTH: Final = 30.0  # rewards that the Gaussian shape is worth
 SHAPE_MEMORY: Final = 1000.0  # rewards over which the shape is learned
-POOL_MEMORY: Final = 30.0  # rewards, of all arms, over which "of late" reaches
-POOL_WORTH: Final = 3.0  # rewards that "nothing in common" is worth
-POOL_LEAST: Final = 3.0  # rewards of an arm, of late, below which it has no say
-COMMON_SHARE: Final = 0.5  # of an arm's recent residuals; more than that in common, and it is not the arm's change
+POOL_MEMORY: Final = 30.0  # rewards, of all arms, that count as recent
+POOL_WORTH: Final = 3.0  # rewards that the prior of no common part is worth
+POOL_LEAST: Final = 3.0  # recent rewards that an arm needs to have a say
+COMMON_SHARE: Final = 0.5  # if more than this share of an arm's recent residuals is common, the change is not its own
 
-# Of every direction and tilt: the signed tilt, and what the Gaussian shape puts into the moment of exp(tilt z).
+# For every direction and tilt: the signed tilt, and the Gaussian shape's contribution to the moment of exp(tilt z).
 _CELLS: Final = tuple((sign * t, SHAPE_WORTH * math.exp(0.5 * t * t)) for sign in (-1.0, 1.0) for t in TILTS)
 _NOTHING: Final = (0.0, 0.0, 0.0)
 _SHAPE_FADE: Final = 1.0 - 1.0 / SHAPE_MEMORY
 _POOL_FADE: Final = 1.0 - 1.0 / POOL_MEMORY
 
 RETURNED: Final = 6.9  # log-odds (1 : 1000) at which an arm is back
-RETURN_CUT: Final = 3.0  # log-odds that one reward can add at most
-ALIKE_REWARDS: Final = 50  # rewards after an alarm that lie around the old level: it was none
+RETURN_CUT: Final = 3.0  # most log-odds that one reward can add
+ALIKE_REWARDS: Final = 50  # if this many rewards after an alarm are around the old level, it was a false alarm
 ALIKE_WITHIN: Final = 0.15  # standard deviations
 
 
@@ -68,7 +68,7 @@ def residual(reward: float, mean: float, variance: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Of an alarm. old, new : mean predicted and mean received over the ``rewards`` since it began."""
+    """An alarm. old, new : mean prediction and mean reward over the ``rewards`` since the change began."""
 
     direction: Direction
     old: float
@@ -79,7 +79,7 @@ class Finding:
 class ResidualTest:
     """The two-sided test of one arm. ``rewards`` : seen since it (re)started.
 
-    ``pool`` : faded sum of its residuals and their number. Plain numbers: six cells are too few for arrays to pay.
+    ``pool`` : faded sum of its residuals and their number. Plain numbers: with six cells arrays would be slower.
     """
 
     __slots__ = ("_excursion", "_moments", "_statistic", "_sum", "pool", "rewards")
@@ -90,7 +90,7 @@ class ResidualTest:
         self._statistic = [0.0] * len(_CELLS)
         self._moments = [0.0] * len(_CELLS)  # sums of exp(-+ t z)
         self._sum = 0.0  # of z
-        # Since each statistic left zero: rewards, their sum, the sum of their predictions.
+        # Since each statistic left zero: number of rewards, their sum, and the sum of their predictions.
         self._excursion = [_NOTHING] * len(_CELLS)
 
     @property
@@ -99,19 +99,20 @@ class ResidualTest:
         return self.pool[0] / (self.pool[1] + POOL_WORTH)
 
     def fade(self) -> None:
-        """A reward of the pool has come: what this arm said of late is a little older."""
+        """Age this arm's part of the pool, because a reward of the pool has come."""
         self.pool[0] *= _POOL_FADE
         self.pool[1] *= _POOL_FADE
 
     def say(self, z: float) -> None:
-        """Put a residual of this arm into the pool."""
+        """Add a residual of this arm to the pool."""
         self.pool[0] += z
         self.pool[1] += 1.0
 
     def add(self, z: float, reward: float, mean: float, common: float = 0.0) -> Finding | None:
-        """Take one residual. The finding, if it is an alarm.
+        """Add one residual. Returns the finding if it raises an alarm.
 
-        common : what the pool has in common (``common_part``), taken off; an alarm that it explains by half is none.
+        common : the pool's common part (``common_part``), subtracted first; an alarm half of which it explains is
+        dropped.
         """
         z -= common
         self._take(z, reward, mean)
@@ -146,17 +147,17 @@ class ResidualTest:
 
     @property
     def height(self) -> float:
-        """The larger of both directions' statistics, in nats."""
+        """The larger of the two directions' statistics, in nats."""
         return max(self._statistic)
 
     def restart(self) -> None:
-        """Forget everything but the part in the pool."""
+        """Forget everything except its part in the pool."""
         pool = self.pool
         self.__init__()  # type: ignore[misc]  # a fresh test
         self.pool = pool
 
     def to_list(self) -> list[Any]:
-        """As JSON can hold it, cells by direction and tilt."""
+        """JSON-compatible values, cells by direction and tilt."""
         cells = (self._statistic, self._moments, self._excursion)
         return [self.rewards, self._sum, list(self.pool), *(_by_direction(values) for values in cells)]
 
@@ -179,9 +180,9 @@ def _by_direction(cells: Sequence[Any]) -> list[list[Any]]:
 
 
 def common_part(tests: Iterable[ResidualTest]) -> float:
-    """What the recent residuals of all arms have in common: their mean nearest to zero, if all have one sign.
+    """The common part of all arms' recent residuals: the mean nearest to zero if all have the same sign, else zero.
 
-    An arm that changed alone is not in common with the others; where one of them is as ever, it is zero.
+    So a change of one arm alone is not common, and if one arm is unchanged the common part is zero.
     """
     means = [test.recent for test in tests if test.pool[1] >= POOL_LEAST]
     if len(means) < 2 or min(means) < 0.0 < max(means):
@@ -190,11 +191,12 @@ def common_part(tests: Iterable[ResidualTest]) -> float:
 
 
 class ReturnTest:
-    """Sequential test, reward by reward, of "back at the old level" against "as it is now".
+    """Sequential test of "back at the old level" against "as it is now", one reward at a time.
 
-    Wald's (1945) log-odds, started anew whenever they fall below zero, since the return may come at any time.
-    coefficients : float64 (d,), the arm's expected reward on x was ``centre x[0] + x'coefficients`` before the
-    alarm. noise : variance of its rewards around that, > 0.
+    Wald's (1945) log-odds, restarted whenever they fall below zero, since the return may come at any time.
+
+    coefficients : float64 (d,); before the alarm the arm's expected reward on x was ``centre x[0] + x'coefficients``.
+    noise : variance of its rewards around that, > 0.
     """
 
     __slots__ = ("_distance", "centre", "coefficients", "log_odds", "noise", "rewards")
@@ -208,7 +210,10 @@ class ReturnTest:
         self._distance = 0.0
 
     def add(self, x: FloatArray, reward: float, mean: float, variance: float) -> bool:
-        """Whether the arm is back. mean, variance : of the reward as predicted now (float, variance > 0)."""
+        """Add a reward; returns whether the arm is back.
+
+        mean, variance : of the reward as predicted now; variance > 0.
+        """
         old = self.centre * float(x[0]) + float(x @ self.coefficients)
         from_old = (reward - old) ** 2 / self.noise
         from_now = (reward - mean) ** 2 / variance

@@ -1,19 +1,19 @@
-"""Have the queries changed? A comparison of the contexts of late with those before. It knows no rewards.
+"""Have the queries changed? Compares recent contexts with earlier ones. It does not look at rewards.
 
-Where traffic moves from one task to another, arms fail (or shine) at what they were not asked before. Their rewards
-then differ from what was predicted, though no arm has changed. The mean context over a short memory (f contexts,
-exponential) is compared with that over a long one (s contexts), column by column, in units of what chance makes of
-the difference:
+If traffic moves from one task to another, arms fail (or shine) at queries they were not asked before. Their rewards
+then differ from the predictions, though no arm has changed. The mean context over a short memory (f contexts,
+exponential) is compared with that over a long one (s contexts), column by column, in units of the difference expected
+by chance:
 
     drift = mean_j (fast_j - slow_j)^2 / (var_j c k),  c = 1/(2 f - 1) + 1/(2 s - 1) - 2/(f + s - 1),
 
-the variances of both means less twice their covariance. It is about 1 while contexts come from one distribution,
-whatever that is. Turns of a conversation and retries are alike, so k contexts tell as much as one: k is how much
-further the means of one batch and the next lie apart than those of independent contexts would, the lower quartile of
-the last batches, at least 1. A change of task is in one batch; where tasks are short it is in many, not in most.
+where c is the variance of both means minus twice their covariance. It is about 1 while contexts come from one
+distribution, whatever that is. Turns of a conversation and retries are alike, so k contexts count as one: k is how
+much more the means of consecutive batches differ than those of independent contexts would, as the lower quartile over
+the last batches, at least 1. A change of task affects one batch, or with short tasks many, but not most.
 
-A stream of nearly equal queries has hardly any variance, and what differs a little there is no other task: a
-difference of less than a hundredth of the contexts' mean square is none.
+A stream of nearly equal queries has hardly any variance, and small differences in it are not another task: a
+difference of less than a hundredth of the contexts' mean square counts as none.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ import numpy as np
 
 from banditd.core.types import FloatArray
 
-FAST: Final = 50.0  # contexts that "of late" reaches back
-SLOW: Final = 500.0  # and "before"
-LEAST: Final = 100  # contexts, below which nothing is said
-# Drift from which the queries have changed. Shuffled streams of six public sets reach 2 to 4 in thousands of queries;
-# where one task follows another it is 7 to 17 at the median (``python -m bench.drift``).
+FAST: Final = 50.0  # memory of the recent mean, in contexts
+SLOW: Final = 500.0  # memory of the long mean
+LEAST: Final = 100  # contexts needed for a result
+# Drift from which the queries count as changed. Shuffled streams of six public sets reach 2 to 4 in thousands of
+# queries; where one task follows another the median is 7 to 17 (``python -m bench.drift``).
 MOVED: Final = 4.0
 MATERIAL: Final = 0.01  # of the contexts' mean square
 BATCH: Final = 25  # contexts
-BATCHES: Final = 16  # that the quartile is taken of
+BATCHES: Final = 16  # number of batches over which the quartile is taken
 LEAST_BATCHES: Final = 4
 CHANCE: Final = 1.0 / (2.0 * FAST - 1.0) + 1.0 / (2.0 * SLOW - 1.0) - 2.0 / (FAST + SLOW - 1.0)
-_VARIES: Final = 1e-9  # variance from which a column is compared
+_VARIES: Final = 1e-9  # columns with less variance are not compared
 
 
 class QueryDrift:
-    """Takes one context at a time."""
+    """The test; takes one context at a time."""
 
     __slots__ = ("_batch", "_fast", "_last", "_long", "_ratios", "seen")
 
@@ -69,21 +69,21 @@ class QueryDrift:
 
     @property
     def dependence(self) -> float:
-        """How many contexts tell as much as one, >= 1; 1 while too little was seen."""
+        """How many contexts count as one independent one, >= 1; 1 while too little has been seen."""
         if len(self._ratios) < LEAST_BATCHES:
             return 1.0
         return max(1.0, sorted(self._ratios)[len(self._ratios) // 4])
 
     @property
     def height(self) -> float:
-        """The statistic; 0 while too little was seen."""
+        """The statistic; 0 while too little has been seen."""
         if self.seen < LEAST:
             return 0.0
         return self._in_variances((self._fast - self._long[0]) ** 2) / (CHANCE * self.dependence)
 
     @property
     def moved(self) -> bool:
-        """Whether the queries of late are others than those before."""
+        """Whether the recent queries differ from earlier ones."""
         away = float(((self._fast - self._long[0]) ** 2).sum())
         return self.height >= MOVED and away >= MATERIAL * float(self._long[1].sum())
 

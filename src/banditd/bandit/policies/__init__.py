@@ -1,1 +1,1 @@
-"""The policies: from a posterior to a probability vector over the eligible arms, one kind a file."""
+"""The policies: from a posterior to a probability vector over the eligible arms; one kind per file."""

@@ -71,16 +71,16 @@ class PolicySettings:
 
 @dataclass(frozen=True, slots=True)
 class ArmPrior:
-    """What is believed of an arm before data.
+    """What is believed about an arm before any data.
 
-    quality_prior : expected reward in [0, 1], or None for what the pool has in common.
+    quality_prior : expected reward in [0, 1], or None for what all arms have in common.
     prior_worth : how many rewards that expectation is worth.
-    cost_usd : typical cost of a call, or None when unknown. Only its ratio to the other arms' matters: dearer
-        models are expected to be a little better until rewards say otherwise.
-    quality_tier : one of ``QUALITY_TIERS``, in place of the guess from the cost; None when nobody said.
+    cost_usd : typical cost of a call, or None if unknown. Only its ratio to the other arms' costs matters: dearer
+    models are expected to be a little better until rewards say otherwise.
+    quality_tier : one of ``QUALITY_TIERS``, used instead of the guess from the cost; None if not stated.
     generation : >= 1; each has sums of its own (``core.generations``).
-    like : another arm here whose rewards its own are expected to be like (``posterior/families.py``), in place of a
-        guess from the cost. None for an arm of its own.
+    like : another arm whose rewards this one's are expected to resemble (``posterior/families.py``), instead of a
+    guess from the cost; or None.
 
     Raises
     ------
@@ -97,7 +97,7 @@ class ArmPrior:
 
     @property
     def learned_as(self) -> str:
-        """The name that its sums stand under."""
+        """The name under which its sums are stored."""
         return learned_as(self.arm, self.generation)
 
     def __post_init__(self) -> None:
@@ -122,7 +122,7 @@ class Scores:
 
 
 class Policy(Protocol):
-    """Bound to one immutable posterior. See the module for the contract."""
+    """A policy bound to one immutable posterior. The module describes the contract."""
 
     kind: str
 

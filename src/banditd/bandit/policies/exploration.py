@@ -1,6 +1,6 @@
-"""From probability vectors to draws: floors and the inverse CDF. No policy and no generator here.
+"""From probability vectors to draws: floors and the inverse CDF. No policy and no random generator here.
 
-Arrays are (n_queries, n_arms) unless said otherwise; what may not be chosen is masked by ``allowed``.
+Arrays are (n_queries, n_arms) unless said otherwise; arms that may not be chosen are masked by ``allowed``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from banditd.core.errors import InvariantError
 from banditd.core.types import BoolArray, FloatArray, IntArray
 
-LEAST_TOTAL: Final = 0.7  # of floors and probes together; the rest is for what new arms are granted
+LEAST_TOTAL: Final = 0.7  # most that floors and probes may sum to; the rest is for new arms' quotas
 
 
 def draw(probability: FloatArray, uniforms: FloatArray) -> IntArray:
@@ -26,7 +26,7 @@ def draw(probability: FloatArray, uniforms: FloatArray) -> IntArray:
     """
     cdf = np.add.accumulate(probability, 1)
     total = cdf[:, -1]
-    # Uniform * total may be rounded up to the total, which is above no arm.
+    # Uniform * total may be rounded up to the total, which no arm's CDF exceeds.
     at = np.minimum(uniforms * total, np.nextafter(total, 0.0))
     drawn: IntArray = np.add.reduce(cdf <= at[:, None], 1, dtype=np.intp)
     return drawn
@@ -52,10 +52,10 @@ def apply_floors(probability: FloatArray, floors: FloatArray) -> FloatArray:
 
 
 def dollar_floors(cost_usd: FloatArray, allowed: BoolArray, total_floor: float) -> FloatArray:
-    """Spread an exploration floor so that dear arms do not eat the money.
+    """Spread an exploration floor over the arms so that expensive arms do not use up the money.
 
-    An arm's floor is ``total_floor / n`` for arms up to the median cost and falls in proportion to
-    median / cost above it: forced exploration then spends on no arm more than on the median arm.
+    An arm's floor is ``total_floor / n`` up to the median cost, and above it falls in proportion to median / cost, so
+    that forced exploration spends no more on any arm than on the median one.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def dollar_floors(cost_usd: FloatArray, allowed: BoolArray, total_floor: float) 
 
     Returns
     -------
-    float64, 0 where not allowed or alone; rows sum to at most ``total_floor``.
+    float64, 0 where not allowed or if only one arm is; rows sum to at most ``total_floor``.
     """
     return total_floor * _relative_floors(cost_usd, allowed)[0]
 
@@ -71,13 +71,13 @@ def dollar_floors(cost_usd: FloatArray, allowed: BoolArray, total_floor: float) 
 def least_shares(
     cost_usd: FloatArray, allowed: BoolArray, total_floor: float, probe_share: FloatArray | None
 ) -> FloatArray:
-    """``dollar_floors``, raised for arms that are probed (``Snapshot.probe_share``), which money limits alike.
+    """``dollar_floors``, raised for probed arms (``Snapshot.probe_share``), which cost limits in the same way.
 
     probe_share : float64 (n_arms,), or None for none.
 
     Returns
     -------
-    float64; rows sum to at most ``LEAST_TOTAL``, or ``total_floor`` where that is more.
+    float64; rows sum to at most ``LEAST_TOTAL``, or ``total_floor`` if that is more.
     """
     relative, limit = _relative_floors(cost_usd, allowed)
     floors = total_floor * relative
@@ -90,7 +90,7 @@ def least_shares(
 
 
 def _relative_floors(cost_usd: FloatArray, allowed: BoolArray) -> tuple[FloatArray, FloatArray]:
-    """Parts of a total floor, and the factor in [0, 1] by which cost limits an arm; 0 where not allowed or alone."""
+    """Relative floors, and the factor in [0, 1] by which cost limits each arm; 0 where not allowed or alone."""
     n = np.add.reduce(allowed, 1, dtype=np.intp)
     ranked = np.where(allowed, cost_usd, np.inf)
     ranked.sort(1)

@@ -1,4 +1,4 @@
-"""Policies that do not learn whom to choose: fixed, uniform and rules. Their predictions still learn."""
+"""Policies whose choice does not learn: fixed, uniform and rules. Their predictions still do."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def _predicted(posterior: Posterior, contexts: Contexts, probability: FloatArray
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UniformOptions:
-    """None."""
+    """No options."""
 
 
 class Uniform:
-    """Every eligible arm alike."""
+    """Every eligible arm with the same probability."""
 
     kind = "uniform"
 
@@ -43,7 +43,7 @@ class Uniform:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixedOptions:
-    """arm : the arm that serves everything; where it is not eligible, the cheapest penalty does."""
+    """arm : answers everything; if it is not eligible, the arm with the smallest penalty does."""
 
     arm: str = ""
 
@@ -96,7 +96,7 @@ class _Rule:
 
 
 class Rules:
-    """A static, readable routing: a baseline, or a start until rewards have come."""
+    """Static, readable routing: as a baseline, or as a start until there are rewards."""
 
     kind = "rules"
 
@@ -118,7 +118,7 @@ class Rules:
 
 
 def check_rule(rule: Mapping[str, object]) -> None:
-    """Refuse a rule that cannot be understood.
+    """Refuse an invalid rule.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def check_rule(rule: Mapping[str, object]) -> None:
     unknown = set(rule) - {"arm", "cluster", "fact", *_COMPARISONS}
     if unknown or not isinstance(rule.get("arm"), str):
         raise ConfigurationError(
-            f"A rule has arm, cluster, fact, {', '.join(_COMPARISONS)}; arm is needed. Got {dict(rule)!r}."
+            f"A rule may have arm, cluster, fact, {', '.join(_COMPARISONS)}; arm is required. Got {dict(rule)!r}."
         )
     compares = [name for name in _COMPARISONS if name in rule]
     if ("fact" in rule) != bool(compares):
@@ -137,7 +137,7 @@ def check_rule(rule: Mapping[str, object]) -> None:
     clusters = rule.get("cluster", [])
     wanted = clusters if isinstance(clusters, list | tuple) else [clusters]
     if any(not isinstance(cluster, int) for cluster in wanted):
-        raise ConfigurationError(f"A rule's cluster is an index or a list of them: {dict(rule)!r}.")
+        raise ConfigurationError(f"A rule's cluster must be an index or a list of them: {dict(rule)!r}.")
 
 
 def _parse_rule(rule: Mapping[str, object], arms: tuple[str, ...]) -> _Rule:
@@ -156,7 +156,7 @@ def _parse_rule(rule: Mapping[str, object], arms: tuple[str, ...]) -> _Rule:
 
 
 def _serving(wanted: IntArray, penalty: FloatArray, allowed: BoolArray) -> FloatArray:
-    """Probability 1 for the ``wanted`` arms (n_queries,); where one may not be chosen, the smallest penalty's."""
+    """Probability 1 for the ``wanted`` arms (n_queries,), or for the smallest penalty where those are not allowed."""
     may = (wanted >= 0) & allowed[np.arange(wanted.shape[0]), wanted]
     cheapest = np.where(allowed, penalty, np.inf).argmin(1)
     return onehot(np.where(may, wanted, cheapest), allowed.shape[1])

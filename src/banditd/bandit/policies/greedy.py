@@ -37,7 +37,7 @@ class EpsilonGreedy:
 
 
 def spread_over(winners: BoolArray, allowed: BoolArray, epsilon: float) -> FloatArray:
-    """The winners alike with probability 1 - epsilon, otherwise any arm that is allowed: float64, rows sum to 1."""
+    """The winners equally with probability 1 - epsilon, otherwise any allowed arm: float64, rows sum to 1."""
     best = winners / winners.sum(1, keepdims=True)
     spread: FloatArray = (1.0 - epsilon) * best + epsilon * (allowed / allowed.sum(1, keepdims=True))
     return spread

@@ -25,9 +25,9 @@ from scipy.special import ndtr
 from banditd.bandit.policies.quadrature import COARSE, Contenders, contenders, grid_points, standardised
 from banditd.core.types import BoolArray, FloatArray
 
-SMOOTHING: Final = 0.5  # of the least ratio: mixtures that are so much worse count 1/e of the best
+SMOOTHING: Final = 0.5  # mixtures whose ratio is worse by this share of the least ratio count 1/e of the best
 UNIT: Final = 1e4  # information is squared reward; its unit changes no choice
-STEP: Final = 1e12  # what differs by rounding alone is equal: regret and information are counted in 1 / STEP
+STEP: Final = 1e12  # regret and information are rounded to 1 / STEP, so that rounding errors do not matter
 _LEAST: Final = np.array([1e-9 * STEP, 1e-10 * STEP]).reshape(2, 1, 1)  # of regret, of information in its unit
 _HEIGHT: Final = -1.0 / math.sqrt(2.0 * math.pi)  # of the normal density; minus, for what is below a point
 _TINY: Final = 1e-150
@@ -62,12 +62,12 @@ def directed_probabilities(
 
 
 def pulls(among: Contenders, learnable: FloatArray) -> FloatArray:
-    """(regret, information) of a pull of each contender in whole steps: float64 (2, n_queries, n_arms).
+    """(regret, information) of a pull of each contender, in whole steps: float64 (2, n_queries, n_arms).
 
-    E[value_a | value_a < y] = mean_a - deviation_a phi(z) / Phi(z) with z = (y - mean_a) / deviation_a, so what is
-    expected of a where b wins is one more sum over the grid that the probabilities of winning are summed on. The
-    grid is coarse, so these do not add up to 1 (for many twins, whose nodes coincide, to nearly 2): shares and means
-    are divided by their sum.
+    E[value_a | value_a < y] = mean_a - deviation_a phi(z) / Phi(z) with z = (y - mean_a) / deviation_a, so the
+    expectation of a where b wins is one more sum over the same grid as the probabilities of winning. The grid is
+    coarse, so these do not add up to 1 (for many twins, whose nodes coincide, to nearly 2): shares and means are
+    divided by their sum.
     """
     mu, width = among.mean, _HEIGHT * among.deviation
     points = grid_points(among, COARSE)
@@ -110,12 +110,12 @@ def best_mixture(found: FloatArray, able: BoolArray) -> FloatArray:
     safe = np.where(tight, 1.0, more)
     q = found[0][:, None, :] / safe[0] - 2.0 * found[1][:, None, :] / safe[1]
     q = np.where(tight, np.heaviside(gain - gap, 0.5), q)
-    q[np.maximum.reduce(np.abs(more), 0) <= 1.0] = 0.5  # alike, but for rounding
+    q[np.maximum.reduce(np.abs(more), 0) <= 1.0] = 0.5  # equal, apart from rounding
     np.minimum(np.maximum(q, 0.0, out=q), 1.0, out=q)
     regret, gained = more * q + found[..., None, :]
     ratio = np.where(able[:, :, None] & able[:, None, :], regret * regret / gained, np.inf)
     ratio *= -1.0 / SMOOTHING / np.minimum.reduce(ratio, (1, 2), keepdims=True)
-    # Each pair stands there twice, with the same ratio and shares that sum to 1.
+    # Each pair occurs twice, with the same ratio and shares that sum to 1.
     share: FloatArray = np.vecdot(np.exp(ratio, out=ratio), q)
     share /= np.add.reduce(share, 1, keepdims=True)
     return share

@@ -22,7 +22,10 @@ _MOST_NODES: Final = 160
 
 
 class Grid(NamedTuple):
-    """reach : standard deviations looked at on each side. total, least : nodes of all arms together, of each arm."""
+    """reach : standard deviations covered on each side.
+
+    total, least : nodes of all arms together, and of each arm.
+    """
 
     reach: float
     total: int
@@ -30,14 +33,15 @@ class Grid(NamedTuple):
 
 
 FINE: Final = Grid(4.0, 72, 9)  # 3e-5 of the mass is ignored
-COARSE: Final = Grid(3.0, 40, 5)  # conditional means that weigh explorations need less
+COARSE: Final = Grid(3.0, 40, 5)  # enough for the conditional means that direct exploration
 
 
 class Contenders(NamedTuple):
-    """Who may be the largest if none is further than the grid's reach from its mean.
+    """The arms that may be the largest, if none is further from its mean than the grid's reach.
 
-    mean : above the point that the largest surely exceeds, 0 for others. deviation : at least ``SHARPEST``.
-    able : who may.
+    mean : above the point that the largest surely exceeds; 0 for the others.
+    deviation : at least ``SHARPEST``.
+    able : which arms they are.
     """
 
     mean: FloatArray
@@ -55,7 +59,7 @@ def contenders(mean: FloatArray, deviation: FloatArray, allowed: BoolArray, grid
 
 
 def standardised(among: Contenders, points: FloatArray) -> FloatArray:
-    """(point - mean) / deviation, float64 (n_queries, n_arms, n_points), infinite for who cannot win."""
+    """(point - mean) / deviation, float64 (n_queries, n_arms, n_points), infinite for arms that cannot win."""
     z = points[:, None, :] - np.where(among.able, among.mean, -np.inf)[:, :, None]
     z /= among.deviation[:, :, None]
     return z
@@ -78,7 +82,7 @@ def win_probabilities(mean: FloatArray, deviation: FloatArray, allowed: BoolArra
     others = cdf.prod(1)[:, None, :] / cdf  # where the product underflows, nothing is lost
     wins = (cdf[..., 1:] - cdf[..., :-1]) * (others[..., 1:] + others[..., :-1])  # twice P(a wins) by interval
     count = among.able.sum(1, keepdims=True)
-    # Nearly nothing lies below the grid.
+    # Almost no mass lies below the grid.
     share = np.where(among.able, 0.5 * wins.sum(2) + cdf[..., :1].prod(1) / count, 0.0)
     share /= share.sum(1, keepdims=True)
     pairs = np.flatnonzero(count[:, 0] == 2)

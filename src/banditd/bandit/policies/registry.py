@@ -1,4 +1,4 @@
-"""Name -> policy: options checked once, a policy bound to a posterior at every snapshot."""
+"""Policies by name: options are checked once, and a policy is bound to a posterior at every snapshot."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ POLICIES: Final[Mapping[str, _Entry]] = {
 }
 
 MOST: Final = 1e9
-"""Of an option: its square is still far from what a float can hold."""
+"""Largest value of an option; its square still fits into a float easily."""
 _UNIT_INTERVAL: Final = frozenset({"epsilon"})
 _POSITIVE: Final = frozenset({"scale", "gamma_scale", "gamma_cap", "prior_worth"})
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyFactory:
-    """A checked kind with its options.
+    """A policy kind with checked options.
 
-    pooled : the model has a part that all arms share. needs_clusters : ``bind`` wants cluster sums.
+    pooled : whether the model has a part that all arms share. needs_clusters : whether ``bind`` needs cluster sums.
     """
 
     kind: str
@@ -66,7 +66,7 @@ def policy_factory(settings: PolicySettings) -> PolicyFactory:
 
     Raises
     ------
-    ConfigurationError : unknown policy or option, or a value out of range; names what is known.
+    ConfigurationError : unknown policy or option, or a value out of range; names the known ones.
     """
     if settings.kind not in POLICIES:
         raise ConfigurationError(
@@ -99,19 +99,19 @@ def _checked(name: str, value: object, default: object, models: tuple[str, ...])
     where = f"/options/{name}"
     if name == "rules":
         if not isinstance(value, list | tuple) or not all(isinstance(rule, Mapping) for rule in value):
-            raise ConfigurationError("rules is a list of mappings.", field=where)
+            raise ConfigurationError("rules must be a list of mappings.", field=where)
         for rule in value:
             check_rule(rule)
         return tuple(value)
     for choice, known in (("model", models), ("exploration", EXPLORATIONS)):
         if name == choice and value not in known:
-            raise ConfigurationError(f"{name} is one of {', '.join(known)}, got {value!r}.", field=where)
+            raise ConfigurationError(f"{name} must be one of {', '.join(known)}, got {value!r}.", field=where)
     if isinstance(default, str):
         if not isinstance(value, str):
-            raise ConfigurationError(f"{name} is a text, got {value!r}.", field=where)
+            raise ConfigurationError(f"{name} must be a string, got {value!r}.", field=where)
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ConfigurationError(f"{name} is a number, got {value!r}.", field=where)
+        raise ConfigurationError(f"{name} must be a number, got {value!r}.", field=where)
     number = float(value)
     low_ok = number > 0.0 if name in _POSITIVE else number >= 0.0
     if not low_ok or not number <= MOST or (name in _UNIT_INTERVAL and number > 1.0):

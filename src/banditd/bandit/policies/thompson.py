@@ -1,12 +1,12 @@
-"""Thompson sampling, its probabilities computed rather than sampled, directed by what an answer would tell.
+"""Thompson sampling with computed rather than sampled probabilities, directed by expected information.
 
-Not a sampler: ``scores`` gives a probability vector; the caller draws from it. Source: Thompson 1933; for linear
-models Agrawal and Goyal 2013. The posterior standard deviation of the difference to the leader is scaled by
-``scale``: below 1 it explores less than the posterior warrants, which pays on horizons that are not infinite.
+``scores`` does not sample: it gives a probability vector, from which the caller draws. Source: Thompson 1933; for
+linear models Agrawal and Goyal 2013. The posterior standard deviation of the difference to the leader is scaled by
+``scale``; below 1 it explores less than the posterior warrants, which pays off over finite horizons.
 
-By default the same beliefs are not sampled from (P(a = argmax), ``quadrature.py``) but weighed
-(``information.py``): an arm is tried where its reward is expected to tell most for what the try is expected to cost.
-docs/learning.md has the figures.
+By default arms are not chosen by P(a = argmax) (``quadrature.py``) but by weighing the same beliefs
+(``information.py``): an arm is tried where its reward is expected to tell most for what the trial is expected to
+cost. docs/learning.md has the figures.
 """
 
 from __future__ import annotations

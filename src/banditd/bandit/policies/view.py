@@ -1,4 +1,4 @@
-"""What a policy may look at: the posterior and plain per-cluster sums. No behaviour beyond their means."""
+"""What a policy may look at: the posterior and plain per-cluster sums."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ClusterSums:
 class PolicyView:
     """arms : names, in the order of the posterior. clusters : None unless the policy asked for them.
 
-    curiosity : float64 (n_arms,), factor on what an arm's next reward is worth as information; None for 1 everywhere.
+    curiosity : float64 (n_arms,), factor on the information value of an arm's next reward; None for 1 everywhere.
     """
 
     posterior: Posterior

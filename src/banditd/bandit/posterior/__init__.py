@@ -1,1 +1,1 @@
-"""What is known of every arm: additive sums, their epochs, ridge posteriors, evidence and priors."""
+"""What is known about every arm: additive sums, their epochs, ridge posteriors, evidence and priors."""

@@ -1,13 +1,13 @@
-"""The sums by arm and epoch, and what they add up to after forgetting. No prior, no posterior.
+"""The sums by arm and epoch, and their total after forgetting. No prior, no posterior.
 
-Epochs newer than ``base_epoch`` are kept apart; everything at or before it lives in one base segment per
-arm (label ``BASE``), in the frame of ``base_epoch``: base = sum over e <= base_epoch of
-discount^(base_epoch - e) S_e. A late reward of such an epoch enters with that same factor, so neither the
-order of folds nor the moment of merging matters, and a refold of the whole log gives the same sums.
+Epochs newer than ``base_epoch`` are kept separately. Everything at or before it is merged into one base segment per
+arm (label ``BASE``), discounted to ``base_epoch``: base = sum over e <= base_epoch of discount^(base_epoch - e) S_e.
+A late reward of such an epoch is added with that same factor. So neither the order of folds nor the time of merging
+matters, and folding the whole log again gives the same sums.
 
-The evidence of an arm that changed is divided into *stretches* of epochs, each with a factor in [0, 1] with which
-it counts. The factors are facts beside the sums and are applied when they are added up; every stretch has a base of
-its own (label -1 - its first epoch, so ``BASE`` for the first), so a factor may change at any time.
+The evidence of an arm that changed is divided into *stretches* of epochs, each weighted by a factor in [0, 1]. The
+factors are stored beside the sums and applied when these are added up. Every stretch has a base of its own (label -1
+- its first epoch, so ``BASE`` for the first), so a factor may change at any time.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from banditd.core.errors import InvariantError
 from banditd.core.types import FloatArray
 
 BASE: Final = -1
-MOST_SPANS: Final = 8  # per arm; beyond, the two oldest become one
+MOST_SPANS: Final = 8  # per arm; with more, the two oldest are joined
 
 
 class EpochSums:
-    """Segments of every arm that ever had a reward, also of arms that are gone.
+    """Segments of every arm that ever had a reward, including arms that are gone.
 
-    discount : factor per epoch of age, in (0, 1]. live_epochs : epochs kept apart from the base.
+    discount : factor per epoch of age, in (0, 1]. live_epochs : epochs kept separate from the base.
     """
 
     def __init__(self, n_features: int, discount: float, live_epochs: int) -> None:
@@ -41,7 +41,7 @@ class EpochSums:
         self._dropped: set[tuple[str, int]] = set()
 
     def fold(self, arm: str, epoch: int, x: FloatArray, weight: float, reward: float) -> float:
-        """Add one row. Returns the factor with which it counts today."""
+        """Add one row. Returns the factor with which it counts now."""
         label, scale = epoch, 1.0
         if epoch <= self.base_epoch:
             label, scale = self._base_label(arm, epoch), self.discount ** (self.base_epoch - epoch)
@@ -50,13 +50,13 @@ class EpochSums:
         return float(self.discount ** (self.epoch - epoch)) * self._span(arm, epoch)[1]
 
     def advance(self, epoch: int) -> None:
-        """Make ``epoch`` the current one (never backwards) and merge what has become old."""
+        """Make ``epoch`` the current one (never backwards) and merge old segments."""
         self.epoch = max(self.epoch, epoch)
         while self.base_epoch < self.epoch - self._live:
             self._merge_oldest()
 
     def total(self, arm: str, *, before: int | None = None) -> ArmSums:
-        """Sums of an arm as they count today; of the stretches that begin before an epoch only, if one is given."""
+        """Sums of an arm as they count now. before : only stretches that start before this epoch."""
         total = ArmSums(self._n_features)
         for (name, label), segment in self._segments.items():
             if name == arm:
@@ -73,13 +73,13 @@ class EpochSums:
         return tuple(self._spans.get(arm, ((0, 1.0),)))
 
     def oldest_factor(self, arm: str) -> float:
-        """With what an arm's oldest evidence counts, in [0, 1]; what was known before any reward counts like it."""
+        """Factor of an arm's oldest evidence, in [0, 1]; its prior counts with the same factor."""
         return self.spans(arm)[0][1]
 
     def begin_span(self, arm: str, first: int) -> None:
-        """Let the arm's evidence from epoch ``first`` on count by itself, with factor 1.
+        """Start a new stretch of the arm's evidence at epoch ``first``, with factor 1.
 
-        ``first`` must be newer than ``base_epoch`` and than every stretch: what is merged cannot be divided.
+        ``first`` must be newer than ``base_epoch`` and than every stretch, because merged sums cannot be divided.
         """
         spans = list(self.spans(arm))
         if first <= max(self.base_epoch, spans[-1][0]):
@@ -112,7 +112,7 @@ class EpochSums:
         return BASE - self._span(arm, epoch)[0]
 
     def _join_oldest(self, arm: str) -> None:
-        """Make one of the two oldest stretches; it counts as little as the one that counted less."""
+        """Join the two oldest stretches; the result has the smaller of their factors."""
         (first, one), (second, other), *rest = self._spans[arm]
         self._spans[arm] = [(first, min(one, other)), *rest]
         label = BASE - second
@@ -136,26 +136,26 @@ class EpochSums:
         return changed, dropped
 
     def touch_everything(self) -> None:
-        """Let the next ``take_changes`` name every segment."""
+        """Make the next ``take_changes`` return every segment."""
         self._touched.update(self._segments)
 
     def load(self, arm: str, label: int, data: bytes) -> None:
-        """Put a stored segment in place of the one here. Raises InvariantError where it is damaged."""
+        """Replace a segment by a stored one. Raises InvariantError if that is damaged."""
         try:
             self._segments[arm, label] = ArmSums.unpack(data)
         except InvariantError as error:
             raise InvariantError(
-                f"What arm {arm} has learned in segment {label} cannot be read: {error} "
-                "`banditd rebuild --write` makes it anew from the log."
+                f"Segment {label} of arm {arm}'s statistics cannot be read: {error} "
+                "`banditd rebuild --write` restores it from the log."
             ) from None
 
     def drop(self, arm: str, label: int) -> None:
         self._segments.pop((arm, label), None)
 
     def discard_merged(self) -> None:
-        """Forget labels that a base holds already (a follower is told of the base, not of the drop).
+        """Drop labels that have been merged into a base: a follower reads the base, but is not told what was dropped.
 
-        They are the epochs that became old, and the bases of stretches that were joined to an older one.
+        These are epochs that became old, and the bases of stretches that were joined to an older one.
         """
         for arm, label in [key for key in self._segments if self._is_merged(*key)]:
             self.drop(arm, label)
@@ -163,7 +163,7 @@ class EpochSums:
     def _is_merged(self, arm: str, label: int) -> bool:
         if label >= 0:
             return label <= self.base_epoch
-        # Only the first epoch of a stretch has a base, and what was joined never begins again.
+        # Only the first epoch of a stretch has a base, and joined stretches are never divided again.
         return label != self._base_label(arm, BASE - label)
 
     def _segment(self, arm: str, label: int) -> ArmSums:

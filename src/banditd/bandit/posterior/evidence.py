@@ -86,10 +86,10 @@ class TuningTask:
     pooled: bool = True
 
     def run(self) -> Hyperparameters:
-        """Climb from the current values, and from there with contexts switched on; keep the higher top.
+        """Climb from the current values, and from there with contexts switched on; keep the better result.
 
-        The evidence is flat where a scale is nearly zero, so climbing alone would leave a group switched off
-        long after the data has begun to speak for it.
+        The evidence is flat where a scale is nearly zero, so climbing alone would leave a group switched off long
+        after the data supports it.
         """
         problem = _Problem(self.arms, self.schema)
         awake = {

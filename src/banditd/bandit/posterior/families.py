@@ -1,16 +1,16 @@
-"""Arms whose rewards are expected to be like another arm's: a tree of two levels in place of the star.
+"""Arms whose rewards are expected to resemble another arm's: a two-level tree in place of the star.
 
 The model of an arm R that is like the arm a (letters of ``posterior.py``):
 
     theta_R = theta_a + eps_R,   eps_R ~ N(0, V2),   V2 = ``LIKENESS``^2 V1
 
-so what R earns tells of a and the other way round, and of R itself only the small eps_R has to be found out. With
-B_R = S_R / s2_R + V2^-1, integrating theta_R out leaves a message to theta_a:
+So rewards of R tell about a and vice versa, and about R itself only the small eps_R has to be learned. With B_R = S_R
+/ s2_R + V2^-1, integrating theta_R out leaves a message to theta_a:
 
     precision  V2^-1 - V2^-1 B_R^-1 V2^-1,   pull  V2^-1 B_R^-1 b_R / s2_R
 
-which is added to the evidence of a; the arms that are like no other ("heads") then are a star as ever. A reward of R
-changes its message by a rank-one term, so a fold is two rank-one updates.
+which is added to the evidence of a. The arms that are like no other ("heads") then form a star as usual. A reward of
+R changes its message by a rank-one term, so a fold is two rank-one updates.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from banditd.bandit.posterior.ridge import Evidence, PooledRidge, run_through, s
 from banditd.core.errors import ConfigurationError
 from banditd.core.types import BoolArray, FeatureSchema, FloatArray, IntArray
 
-# Of what sets arms apart, the share that sets an arm apart from the one it is like. A recipe that asks a good model
-# where two cheap ones disagree is within a few hundredths of that model on public pools; models are a tenth apart.
+# How far an arm is from the one it is like, relative to the distance between independent arms. On public pools a
+# recipe that asks a good model when two cheap ones disagree is within a few hundredths of that model; models differ
+# by a tenth.
 LIKENESS: Final = 0.15
 
 
@@ -43,7 +44,7 @@ class Relative(Protocol):
 
 
 def likenesses(arms: Sequence[Relative]) -> tuple[int | None, ...]:
-    """Of every arm the index of the arm it is like; None for one of its own, and where that one is not here.
+    """For every arm the index of the arm it is like; None for an independent arm, or if that arm is missing.
 
     Raises
     ------
@@ -76,10 +77,10 @@ class _Joined(Evidence):
 
 
 class FamilyRidge:
-    """``PooledRidge`` of arms of which some are like others; the same contract. Not thread-safe.
+    """``PooledRidge`` for arms some of which are like others; the same contract. Not thread-safe.
 
-    own_variance, shared_variance : float64 (d,). like : of every arm the index of the one it is like, itself a head;
-    None for a head.
+    own_variance, shared_variance : float64 (d,).
+    like : for every arm the index of the head that it is like; None for a head.
     """
 
     def __init__(self, *, own_variance: FloatArray, shared_variance: FloatArray, like: Sequence[int | None]) -> None:
@@ -95,7 +96,7 @@ class FamilyRidge:
         self._evidence: list[Evidence] = []
         self._counts = np.zeros(len(like))
         self._due: set[int] = set()  # arms to be rebuilt
-        self._heads_due: set[int] = set()  # and heads that the arms like them have told something else
+        self._heads_due: set[int] = set()  # heads whose messages have changed
 
     def rebuilding(self, evidence: Sequence[Evidence]) -> Iterator[None]:
         """Refactorise everything from the sums in pieces, one arm each. Nothing may be folded in between."""
@@ -111,12 +112,12 @@ class FamilyRidge:
         self.updates = 0
 
     def rebuild_arm(self, index: int, evidence: Evidence) -> None:
-        """Let one arm be refactorised, and the head it is like: O(1) now."""
+        """Mark an arm and its head for refactorisation: O(1) now."""
         self._evidence[index] = evidence
         self._due.add(index)
 
     def settling(self) -> Iterator[None]:
-        """Refactorise in pieces what ``rebuild_arm`` was called for. Nothing may be folded in between."""
+        """Refactorise the marked arms, in pieces. Nothing may be folded in between."""
         while self._due:
             index = next(iter(self._due))
             evidence = self._evidence[index]
@@ -186,7 +187,7 @@ class FamilyRidge:
         )
 
     def inverse_error(self, evidence: Sequence[Evidence]) -> float:
-        """Largest |B B^-1 - I| and |A A^-1 - I|: how far the cache has moved from the truth."""
+        """Largest |B B^-1 - I| and |A A^-1 - I|: the numerical error of the cache."""
         run_through(self.settling())
         worst = 0.0
         for i, inverse in self._inverse.items():
@@ -232,8 +233,9 @@ class FamilyRidge:
 class FamilyPosterior(Posterior):
     """The posterior of a ``FamilyRidge``. Immutable by contract.
 
-    heads : of the heads alone. head : intp (K,), of every arm. inverse, own : B^-1 and B^-1 b / s2 of the arms that
-    are like another, by index. precision : V2^-1, float64 (d,).
+    heads : posterior of the heads alone. head : intp (K,), the head of every arm.
+    inverse, own : B^-1 and B^-1 b / s2 of the arms that are like another, by index.
+    precision : V2^-1, float64 (d,).
     """
 
     def __init__(
@@ -315,9 +317,9 @@ class FamilyPosterior(Posterior):
 def ridge_of(
     scales: Hyperparameters, schema: FeatureSchema, *, pooled: bool, like: Sequence[int | None]
 ) -> PooledRidge | FamilyRidge:
-    """The ridge of arms that are like others or not, before any evidence; not ``pooled``: every arm alone."""
+    """The ridge of these arms before any evidence. Not ``pooled``: every arm is independent."""
     own, shared = scales.averaged_variance(schema), scales.shared_variance(schema)
-    if not pooled:  # its prior is as wide as both parts together
+    if not pooled:  # each arm's prior is as wide as the shared and its own part together
         return PooledRidge(own_variance=own + shared, shared_variance=None)
     if any(other is not None for other in like):
         return FamilyRidge(own_variance=own, shared_variance=shared, like=like)

@@ -1,13 +1,13 @@
-"""The scales of the prior and of the noise: plain numbers that the evidence fits. No fitting here.
+"""The scales of the prior and of the noise: plain numbers, fitted by the evidence. No fitting here.
 
 The model of one policy: the reward of arm a on context x is
 
     r = c_a + x'(beta + delta_a) + noise,   beta ~ N(0, diag(v0)),  delta_a ~ N(0, diag(v1)),
     noise ~ N(0, s2_a / w),
 
-with one v0 and one v1 per feature group. ``beta`` is what the arms have in common (some queries are hard
-for everybody), ``delta_a`` is what sets arm a apart; c_a is 1/2, plus a little
-for arms of a high quality tier, or else for those that cost more than the others (``centres``).
+with one v0 and one v1 per feature group. ``beta`` is what the arms have in common (some queries are hard for every
+arm), ``delta_a`` is what distinguishes arm a. c_a is 1/2, plus a little for arms of a high quality tier, or else for
+arms that cost more than the others (``centres``).
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ SMALLEST_SCALE: Final = 1e-3  # a standard deviation of this size is "off"; smal
 BIAS_SHARED: Final = 0.25
 BIAS_OWN: Final = 0.10
 GROUP_SHARED: Final = 0.10
-# Where queries differ for everybody, arms may be expected to differ too, by this share of the scale. Without it an
-# arm that is seldom played would be taken to follow the others everywhere, and would not be tried where it is better.
+# Where queries differ for all arms, arms are expected to differ from each other too, by this share of the scale.
+# Without it a rarely played arm would be assumed to follow the others everywhere, and not be tried where it is best.
 # Fitted with full information, public pools have .2 to .8 on form, .1 to .8 on meaning and .1 to 1 on clusters.
 OWN_SHARES: Final = {"lexical": 0.5, "embedding": 0.2}
 OWN_SHARE: Final = 0.35  # of any other group
 OWN_LEAST: Final = 0.01
 PRICE_SLOPE: Final = 0.02  # expected reward per factor e of cost, over public pools of models
-PRICE_REACH: Final = 0.05  # and at most this much
-TIER_STEP: Final = 0.03  # expected reward per quality tier: the whole scale reaches about as far as the price
+PRICE_REACH: Final = 0.05  # most that the cost may change it
+TIER_STEP: Final = 0.03  # expected reward per quality tier; the whole scale spans about as much as the cost can
 NOISE_START: Final = 0.15  # variance; a fair coin's is 0.25, a judge's score varies less
 
 

@@ -1,10 +1,10 @@
-"""What an earlier log taught, as a value that a policy can start from: a warm start. No reading of files here.
+"""What was learned from an earlier log, as a value that a policy can start from: a warm start. Reads no files.
 
-Sums are additive, so a warm start is an addition: the prior's sums, scaled to what they shall be worth, are added
-to an arm's own sums wherever those are used. They belong to no epoch, are not forgotten with
-time (only with an arm that changed, like its oldest evidence) and are never stored with
-the learner's state, so that a refold of the log stays exact. Source: the scaling of offline sums to an effective
-number of rewards (n_eff) is that of ParetoBandit's warm start, here over all arms together.
+Sums are additive, so a warm start is an addition: the prior's sums, scaled to the number of rewards they should be
+worth, are added to an arm's own sums wherever those are used. They belong to no epoch, are not forgotten with time
+(only with an arm that changed, like its oldest evidence), and are never stored with the learner's state, so folding
+the log again stays exact. Source: the scaling of offline sums to an effective number of rewards (n_eff) is that of
+ParetoBandit's warm start, here over all arms together.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ KIND: Final = "banditd-prior"
 FORMAT: Final = 1
 # n_eff of forgetting factor .997 and an adaptation time of 500 rewards: (.997^-500 - 1) / .003.
 MOST_WORTH: Final = 1164.0
-# What the evidence can grow to under forgetting is limited; a prior that is not forgotten must not outweigh it.
+# Under forgetting the evidence cannot grow without limit; a prior that is not forgotten must not outweigh it.
 SHARE_OF_LIMIT: Final = 0.25
 SCALES_WORTH: Final = 20.0  # rewards at which fitted scales count half; before them a policy fits none
 
@@ -58,10 +58,10 @@ class Prior:
         return math.fsum(sums.n for sums in self.arms.values())
 
     def rescaled(self, worth: float | None = None, *, half_life: float | None = None) -> Prior:
-        """The same beliefs, held as firmly as after ``worth`` rewards over all arms together.
+        """The same beliefs, as certain as after ``worth`` rewards over all arms together.
 
-        The fitted scales, too, are believed less when it is worth less than it was made from: else a small noise
-        variance would make one reward decide.
+        The fitted scales are trusted less, too, if it is worth less than it was made from; otherwise a small noise
+        variance would let one reward decide.
 
         Parameters
         ----------
@@ -84,10 +84,10 @@ class Prior:
         return replace(self, arms=arms, hyperparameters=_softened(self.hyperparameters, share))
 
     def default_worth(self, half_life: float | None = None) -> float:
-        """The rewards it was made from, at most ``MOST_WORTH``.
+        """The number of rewards that it was made from, at most ``MOST_WORTH``.
 
-        Under forgetting also at most ``SHARE_OF_LIMIT`` of half_life / log 2, to which the evidence of the log
-        can grow: what is forgotten must be able to outweigh what is not.
+        Under forgetting also at most ``SHARE_OF_LIMIT`` of half_life / log 2, the limit of the log's own evidence:
+        what is forgotten must be able to outweigh what is not.
         """
         limit = MOST_WORTH if half_life is None else min(MOST_WORTH, SHARE_OF_LIMIT * half_life / math.log(2.0))
         return min(self.rewards, limit)
@@ -138,7 +138,7 @@ class Prior:
         try:
             content = json.loads(text)
         except ValueError as error:
-            raise ConfigurationError("This is not a prior file: no JSON.") from error
+            raise ConfigurationError("This is not a prior file: it is not JSON.") from error
         if not isinstance(content, dict) or content.get("kind") != KIND:
             raise ConfigurationError(f"This is not a prior file: its kind is not {KIND}.")
         if content.get("format") != FORMAT:
@@ -162,7 +162,7 @@ class Prior:
 
 
 def first_scales(schema: FeatureSchema, prior: Prior | None) -> Hyperparameters:
-    """Those that were fitted with the prior, or what is assumed before any data."""
+    """The scales fitted with the prior, or those assumed before any data."""
     if prior is None:
         return Hyperparameters.start(schema)
     prior.check(schema)
@@ -170,7 +170,7 @@ def first_scales(schema: FeatureSchema, prior: Prior | None) -> Hyperparameters:
 
 
 def _softened(hyperparameters: str, share: float) -> str:
-    """Scales and noises between what is assumed before any data (share 0) and the fitted ones (1), by logarithm."""
+    """Scales and noises between those assumed before any data (share 0) and the fitted ones (1), on a log scale."""
     if share == 1.0:
         return hyperparameters
     values = json.loads(hyperparameters)

@@ -1,8 +1,8 @@
 """The learner's cache: the posterior kept current by rank-one updates, rebuilt from sums by Cholesky.
 
-The sums (``statistics.py``) are the truth; this is only a cache that a refactorisation restores, so the
-drift of rank-one updates is bounded. Not thread-safe: owned by the single learner. What it hands out
-(``posterior()``) is never written again: a fold copies what a posterior still holds.
+The sums (``statistics.py``) are the truth. This is a cache that refactorisation restores, so the error of rank-one
+updates is bounded. Not thread-safe: owned by the single learner. What it returns (``posterior()``) is never written
+again: a fold copies the matrices that a posterior still holds.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ def spd_inverse(matrix: FloatArray) -> FloatArray:
     inverse, info = dpotri(factor, lower=1, overwrite_c=1)
     if info != 0:
         raise InvariantError("A precision matrix is singular.")
-    result: FloatArray = inverse + inverse.T  # the upper triangle was clean, so only the diagonal doubled
+    result: FloatArray = inverse + inverse.T  # the upper triangle was 0, so only the diagonal doubled
     result.ravel(order="K")[:: result.shape[0] + 1] *= 0.5
     return np.asfortranarray(result)
 
 
 def run_through(pieces: Iterator[None]) -> None:
-    """Do all of some work at once that can be done in pieces."""
+    """Run a job to its end that could be done in pieces."""
     deque(pieces, maxlen=0)
 
 
 class Evidence:
-    """What one arm brings to the posterior: its discounted sums, its prior reward and its noise.
+    """One arm's contribution to the posterior: its discounted sums, its prior reward and its noise.
 
-    sums : not a copy: what is folded later is in them too.
+    sums : not a copy, so later folds are in them too.
     """
 
     __slots__ = ("centre", "noise", "prior_reward", "prior_worth", "sums")
@@ -79,9 +79,9 @@ class Evidence:
 class PooledRidge:
     """Posterior of K arms under one prior; see ``posterior.py`` for the formulas.
 
-    ``rebuild_arm`` only notes an arm: it is rebuilt once, however often it lost a reward, when it is next needed.
+    ``rebuild_arm`` only marks an arm: it is rebuilt once, when next needed, however many rewards were removed.
 
-    own_variance, shared_variance : float64 (d,); ``shared_variance`` None gives disjoint arms.
+    own_variance, shared_variance : float64 (d,); ``shared_variance`` None gives independent arms.
     """
 
     def __init__(self, *, own_variance: FloatArray, shared_variance: FloatArray | None) -> None:
@@ -95,7 +95,7 @@ class PooledRidge:
         self._own = np.zeros((0, d))
         self._counts = np.zeros(0)
         self._noise = np.zeros(0)
-        self._shared_spread: FloatArray | None = None  # V1^-1 Lambda^-1 V1^-1: nobody needs Lambda^-1 alone
+        self._shared_spread: FloatArray | None = None  # V1^-1 Lambda^-1 V1^-1; Lambda^-1 alone is never needed
         self._shared_pull = np.zeros(d)  # V1^-1 m0
         self._lent_arms: set[int] = set()  # matrices that a posterior still holds
         self._lent_shared = False
@@ -103,9 +103,9 @@ class PooledRidge:
         self._shared_due = False
 
     def rebuilding(self, evidence: Sequence[Evidence]) -> Iterator[None]:
-        """Refactorise everything from the sums, K + 1 Cholesky factorisations, in pieces, one arm each.
+        """Refactorise everything from the sums, K + 1 Cholesky factorisations, in pieces of one arm each.
 
-        Until the last is done everything is as it was; nothing may be folded.
+        Until the last one is done everything stays as it was; nothing may be folded in between.
         """
         d = self._own_precision.shape[0]
         inverses = []
@@ -126,11 +126,13 @@ class PooledRidge:
         self.updates = 0
 
     def rebuild_arm(self, index: int, evidence: Evidence) -> None:
-        """Let one arm be refactorised (after a subtraction, which rank-one updates do less safely): O(1) now."""
+        """Mark an arm for refactorisation (after a subtraction, where rank-one updates are less accurate): O(1)
+        now.
+        """
         self._due[index] = evidence
 
     def settling(self) -> Iterator[None]:
-        """Refactorise in pieces what ``rebuild_arm`` was called for. Nothing may be folded in between."""
+        """Refactorise the marked arms, in pieces. Nothing may be folded in between."""
         while self._due:
             index, evidence = next(iter(self._due.items()))
             self._shared_due = True
@@ -147,7 +149,7 @@ class PooledRidge:
     def fold(self, index: int, x: FloatArray, weight: float, reward: float) -> None:
         """Rank-one update for one reward with ``weight`` > 0 (already discounted): O(d^2).
 
-        It is in the arm's sums already, so an arm that is to be rebuilt needs none.
+        The reward is in the arm's sums already, so an arm marked for rebuilding needs no update.
         """
         if index in self._due:
             return
@@ -188,7 +190,7 @@ class PooledRidge:
         return coefficients, float(self._centre[index])
 
     def posterior(self) -> Posterior:
-        """An immutable view; costs O(K d) and lends the matrices out."""
+        """An immutable view; costs O(K d), since the matrices are shared until they change."""
         run_through(self.settling())
         self._lent_arms.update(range(len(self._inverse)))
         self._lent_shared = True
@@ -203,7 +205,7 @@ class PooledRidge:
         )
 
     def inverse_error(self, evidence: Sequence[Evidence]) -> float:
-        """Largest |A A^-1 - I| over the arms: how far the cache has moved from the truth."""
+        """Largest |A A^-1 - I| over the arms: the numerical error of the cache."""
         run_through(self.settling())
         worst = 0.0
         for inverse, arm in zip(self._inverse, evidence, strict=True):
@@ -229,9 +231,9 @@ class PooledRidge:
         self._solve_shared_pull(self._shared_spread)
 
     def _fold_shared(self, k: FloatArray, shrink: float) -> None:
-        """The rank-one update when an arm's inverse has lost ``shrink`` k k'."""
+        """The rank-one update after an arm's inverse has decreased by ``shrink`` k k'."""
         spread = self._shared_spread
-        if spread is None or self._due or self._shared_due:  # or it is to be refactorised whole
+        if spread is None or self._due or self._shared_due:  # independent arms, or refactorised later anyway
             return
         lifted = spread @ k
         factor = shrink / (1.0 + shrink * float(k @ lifted))

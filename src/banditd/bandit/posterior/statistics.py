@@ -27,7 +27,7 @@ _HEADER: Final = struct.Struct("<4sHHI")  # magic, format, d, CRC-32 of the body
 
 @lru_cache(maxsize=4)
 def _lower_triangle(d: int) -> tuple[IntArray, IntArray]:
-    """Rows and columns; finding them costs more than packing what stands there."""
+    """Row and column indices, cached because computing them costs more than packing."""
     return np.tril_indices(d)
 
 
@@ -53,14 +53,14 @@ class ArmSums:
         return int(self.xr.shape[0])
 
     def add(self, x: FloatArray, weight: float, reward: float, *, scale: float = 1.0) -> None:
-        """Fold one reward in; a negative ``weight`` takes an earlier one out again.
+        """Fold one reward in; a negative ``weight`` removes an earlier one.
 
         Parameters
         ----------
         x : float64, shape (d,).
         weight : precision weight, not 0.
         reward : in [0, 1].
-        scale : forgetting factor in (0, 1] that this row has already suffered.
+        scale : forgetting factor in (0, 1] that applies to this row by now.
         """
         w = weight * scale
         self.gram += np.multiply.outer(w * x, x)
@@ -130,7 +130,7 @@ class ArmSums:
 
 
 def check_row(x: FloatArray, n_features: int, weight: float, reward: float) -> None:
-    """Refuse a row that would poison the sums.
+    """Refuse a row that would corrupt the sums.
 
     Raises
     ------
