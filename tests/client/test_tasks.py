@@ -38,4 +38,4 @@ def test_a_client_and_the_command_line_name_a_task_and_list_its_steps(daemon: Li
         assert client.reward_task("run cli", 1.0, source="metric").duplicate
         corrected = client.reward_task("run cli", "down", source="metric")
     assert (corrected.task_id, corrected.reward, corrected.duplicate) == ("run cli", 0.0, False)
-    assert "There are older ones" in run(daemon, "decisions", "--task-id", "run cli", "--limit", "1")
+    assert "There are more" in run(daemon, "decisions", "--task-id", "run cli", "--limit", "1")

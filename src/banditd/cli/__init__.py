@@ -78,24 +78,24 @@ def main() -> None:
         _say(error)
         sys.exit(EXIT_FAILED)
     except BrokenPipeError:
-        # The reader of our output has gone (`banditd export | head`): not worth a traceback.
+        # The reader of our output has gone (`banditd export | head`): no traceback for that.
         _leave_output()
         sys.exit(EXIT_FAILED)
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise
         _leave_output()
-        click.echo(f"banditd: the output was not written whole: {error.strerror}", err=True)
+        click.echo(f"banditd: the output is incomplete: {error.strerror}", err=True)
         sys.exit(EXIT_FAILED)
 
 
 def _leave_output() -> None:
-    """What is still to be written goes nowhere, lest the interpreter tries once more at its end."""
+    """Discard the remaining output, so that the interpreter does not try to write it again at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fill_standard_streams() -> None:
-    """Open what was closed before we began: else a socket gets that number, and is taken for a standard stream."""
+    """Open standard streams that were closed; otherwise a socket could get such a number and be taken for one."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)

@@ -1,4 +1,4 @@
-"""``banditd apply``: make arms and switches of a running daemon what the configuration says, over HTTP."""
+"""``banditd apply``: make a running daemon's arms and switches match the configuration, over HTTP."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ async def _run(client: DaemonClient, settings: Settings, *, yes: bool, delete: b
         if all(difference.action == "delete" for difference in waiting):
             await apply_switches(client, switches, sorted({one["policy"] for one in switched}))
             switches_left = await switch_differences(client, switches)
-            if waiting:  # the baseline of a rollout goes when the switches name another
+            if waiting:  # a rollout's baseline can be deleted once the switches name another
                 deleted, error = await _apply(client, waiting)
                 applied += deleted
         left, policies = await _differences(client, settings)
@@ -137,7 +137,7 @@ async def _arms(client: DaemonClient, policy: str) -> list[dict[str, Any]] | Non
 
 
 async def _apply(client: DaemonClient, waiting: Sequence[ArmDifference]) -> tuple[list[ArmDifference], str | None]:
-    """Apply in rounds: shares of arms bound each other, so that what is refused now may hold after another change.
+    """Apply in rounds: arms' shares limit each other, so what is refused now may be accepted after another change.
 
     Returns what was applied, and why the rest was not.
     """

@@ -25,13 +25,13 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.argument("file", type=_FILE)
 @config_option
 @database_option
-@click.option("--overwrite", is_flag=True, help="Replace FILE when it exists; until the new one is whole, it stays.")
+@click.option("--overwrite", is_flag=True, help="Replace FILE if it exists, once the new one is complete.")
 @json_option
 def backup(file: Path, config: Path | None, database: str | None, overwrite: bool, as_json: bool) -> None:
     """Write the whole database to FILE, while the daemon serves.
 
-    FILE is one SQLite database, whatever the source is: 'restore' puts it back into either kind, and any other
-    command reads it (--database sqlite:///FILE). It is verified before it gets its name.
+    FILE is a single SQLite database, whatever the source: 'restore' can load it into either kind, and any other
+    command can read it (--database sqlite:///FILE). It is verified before it gets its name.
 
     \b
     Examples:
@@ -52,14 +52,14 @@ def backup(file: Path, config: Path | None, database: str | None, overwrite: boo
 @database_option
 @click.option(
     "--overwrite", is_flag=True,
-    help="Replace a database that has rows. A SQLite file is put aside, PostgreSQL's rows are deleted.",
+    help="Replace a database that has rows. A SQLite file is kept under another name, PostgreSQL's rows are deleted.",
 )  # fmt: skip
 @json_option
 def restore(file: Path, config: Path | None, database: str | None, overwrite: bool, as_json: bool) -> None:
-    """Put a backup in the place of the database. Stop every daemon before.
+    """Replace the database by a backup. Stop every daemon first.
 
-    FILE is verified first; a damaged one, or one of a later release, changes nothing. A backup of an older release is
-    migrated.
+    FILE is verified first; if it is damaged or from a later release, nothing is changed. A backup from an older
+    release is migrated.
 
     \b
     Examples:
@@ -73,7 +73,7 @@ def restore(file: Path, config: Path | None, database: str | None, overwrite: bo
     if moved is not None:
         click.echo(f"{moved.decisions} decisions of {file} restored to {moved.to}, schema {moved.revision}")
         if moved.kept:
-            click.echo(f"the former database is kept as {moved.kept}: delete it when all is well")
+            click.echo(f"the former database is kept as {moved.kept}: delete it once all is well")
 
 
 @click.command("copy")
@@ -82,13 +82,13 @@ def restore(file: Path, config: Path | None, database: str | None, overwrite: bo
 @database_option
 @click.option(
     "--while-serving", is_flag=True,
-    help="Copy although a daemon is running: what it writes from now on stays behind.",
+    help="Copy although a daemon is running: what it writes from now on is not copied.",
 )  # fmt: skip
 @json_option
 def copy_database(to: str, config: Path | None, database: str | None, while_serving: bool, as_json: bool) -> None:
-    """Move everything to another database, of the other kind too: the log, what was learned, arms, budgets.
+    """Copy everything to another database, also of the other kind: the log, what was learned, arms, budgets.
 
-    All of it arrives, or nothing: an interrupted copy is begun again. The source stays as it is.
+    Either all of it arrives or nothing: an interrupted copy starts again. The source is not changed.
 
     \b
     Examples:

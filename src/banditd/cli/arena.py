@@ -1,4 +1,4 @@
-"""``banditd arena``: which models a policy names for RouterArena's prompts."""
+"""``banditd arena``: which models a policy chooses for RouterArena's prompts."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 @config_option
 @database_option
 @click.option(
-    "--policy", default="default", show_default=True, help="It neither learns nor logs; budgets are left out."
+    "--policy", default="default", show_default=True, help="It neither learns nor logs; budgets are ignored."
 )
 @click.option(
     "--choose", type=click.Choice(("best", "draw")), default="best", show_default=True,
-    help="best: the model of the largest probability; draw: as the policy draws.",
+    help="best: the model with the largest probability; draw: as the policy draws.",
 )  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Of --choose draw.")
 @click.option(
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--router-config", type=click.Path(dir_okay=False, path_type=Path),
-    help="Also write RouterArena's config of a router: the name of this file, and the policy's models.",
+    help="Also write RouterArena's router config: this file's name, and the policy's models.",
 )  # fmt: skip
 @json_option
 def arena(
     prompts: Path, config: Path | None, database: str | None, policy: str, choose: str, seed: int, out: Path,
     router_config: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Name a model for each of RouterArena's PROMPTS (router_data.json), by what the policy knows now.
+    """Choose a model for each of RouterArena's PROMPTS (router_data.json), with what the policy knows now.
 
     \b
     Examples:

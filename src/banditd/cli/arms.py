@@ -16,21 +16,21 @@ _ARM_OPTIONS = (
     click.option("--provider", help="Who serves it; for reading only."),
     click.option("--usd-per-mtok-in", type=float, help="Price per million input tokens."),
     click.option("--usd-per-mtok-out", type=float, help="Price per million output tokens."),
-    click.option("--usd-per-mtok-cached-in", type=float, help="Price per million input tokens that were cached."),
+    click.option("--usd-per-mtok-cached-in", type=float, help="Price per million cached input tokens."),
     click.option("--usd-per-request", type=float, help="Price per request."),
     click.option("--enable/--disable", "enabled", default=None, help="Whether it may be chosen."),
-    click.option("--capability", "capabilities", multiple=True, help="A tag such as vision; may be repeated."),
+    click.option("--capability", "capabilities", multiple=True, help="A capability such as vision; repeatable."),
     click.option("--context-window-tokens", type=int, help="Longer queries exclude the arm."),
     click.option("--quality-prior", type=float, help="Expected reward before any data, in [0, 1]."),
     click.option("--prior-worth", type=float, help="How many rewards that expectation is worth."),
     click.option(
         "--quality-tier",
         type=click.Choice(("economy", "standard", "premium", "frontier")),
-        help="How good it is, roughly: a guess before any data, in place of the price's.",
+        help="Roughly how good it is: the guess before any data, instead of one from the price.",
     ),
-    click.option("--expected-output-tokens", type=float, help="Assumed until usage reports tell."),
-    click.option("--expected-latency-ms", type=float, help="Assumed until usage reports tell."),
-    click.option("--min-share", type=float, help="Least probability where the arm may answer."),
+    click.option("--expected-output-tokens", type=float, help="Assumed until there are usage reports."),
+    click.option("--expected-latency-ms", type=float, help="Assumed until there are usage reports."),
+    click.option("--min-share", type=float, help="Least probability where the arm is eligible."),
     click.option("--max-share", type=float, help="Cap on the arm's share of the traffic."),
     click.option("--kwh-per-mtok-in", type=float, help="Energy per million input tokens."),
     click.option("--kwh-per-mtok-out", type=float, help="Energy per million output tokens."),
@@ -42,10 +42,10 @@ _ARM_OPTIONS = (
     click.option(
         "--recipe",
         metavar="a+b>c",
-        help="Made of others: a+b>c asks c where a and b differ, a+b+c gives what most say, a|b falls back.",
+        help="Make it a recipe: a+b>c asks c if a and b differ, a+b+c gives the majority's answer, a|b falls back.",
     ),
     click.option(
-        "--rename-param", "rename_params", multiple=True, metavar="NAME=NAME", help="Client's to model's; repeatable."
+        "--rename-param", "rename_params", multiple=True, metavar="NAME=NAME", help="Client's=model's; repeatable."
     ),
 )
 _PRICES: Final = ("usd_per_mtok_in", "usd_per_mtok_out", "usd_per_request", "usd_per_mtok_cached_in", "valid_from")
@@ -80,18 +80,18 @@ def arms(context: click.Context, daemon: Daemon, policy: str, as_json: bool) -> 
 
 
 def _repeat(context: click.Context, parameter: click.Parameter, value: object) -> None:
-    """What is given behind a subcommand holds instead of what stands before it."""
+    """Options after a subcommand override those before it."""
     if value is not None and parameter.name is not None:
         context.obj[parameter.name] = value
 
 
 def _shared_options(command: Any) -> Any:
-    """The options of ``banditd arms`` behind its subcommands too, where every other command takes them."""
+    """Accept the options of ``banditd arms`` after its subcommands too, as with every other command."""
     for option in (
         click.option("--json", "as_json", is_flag=True, default=None, expose_value=False, callback=_repeat,
                      help="Print JSON for programs."),
         click.option("--policy", expose_value=False, callback=_repeat, help="Which policy."),
-        click.option("--api-key", expose_value=False, callback=_repeat, help="Key of a daemon that asks for one."),
+        click.option("--api-key", expose_value=False, callback=_repeat, help="API key, if the daemon needs one."),
         click.option("--url", expose_value=False, callback=_repeat, help="Address of the daemon."),
     ):  # fmt: skip
         command = option(command)
@@ -136,7 +136,7 @@ def arm_body(given: Mapping[str, Any], unset: tuple[str, ...] = ()) -> dict[str,
 
 
 def changed_lines(before: Mapping[str, Any], after: Mapping[str, Any], body: Mapping[str, Any]) -> list[str]:
-    """Per field that was asked for, what it was and what it is."""
+    """For each field in ``body``, its old and its new value."""
     lines = []
     for name, requested in body.items():
         if name == "price":
@@ -150,7 +150,7 @@ def changed_lines(before: Mapping[str, Any], after: Mapping[str, Any], body: Map
 
 
 def _line(name: str, old: object, new: object) -> str:
-    return f"  {name}: {cell(old)} -> {cell(new)}" if old != new else f"  {name}: {cell(new)}, as before"
+    return f"  {name}: {cell(old)} -> {cell(new)}" if old != new else f"  {name}: {cell(new)}, unchanged"
 
 
 def _call(context: click.Context, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
@@ -168,7 +168,7 @@ def _tell(context: click.Context, answer: Any, *lines: str) -> None:
 @_shared_options
 @_arm_options
 @click.option(
-    "--keep-statistics", is_flag=True, default=None, help="Go on with what a deleted arm of that name has learned."
+    "--keep-statistics", is_flag=True, default=None, help="Keep what a deleted arm of that name had learned."
 )
 @click.pass_context
 def add_arm(context: click.Context, /, arm: str, **given: Any) -> None:
@@ -188,13 +188,11 @@ def add_arm(context: click.Context, /, arm: str, **given: Any) -> None:
 @click.argument("arm")
 @_shared_options
 @_arm_options
-@click.option("--valid-from", help="When the price begins: a time to come, such as 2026-12-31T00:00:00Z.")
-@click.option(
-    "--unset", multiple=True, type=click.Choice(_NULLABLE), help="A field that is not known again; may be repeated."
-)
+@click.option("--valid-from", help="Future time from which the price applies, such as 2026-12-31T00:00:00Z.")
+@click.option("--unset", multiple=True, type=click.Choice(_NULLABLE), help="A field to reset to unknown; repeatable.")
 @click.pass_context
 def set_arm(context: click.Context, /, arm: str, unset: tuple[str, ...], **given: Any) -> None:
-    """Change what is given of ARM, keep the rest; prints old and new values.
+    """Change the given fields of ARM and keep the rest; prints old and new values.
 
     \b
     Examples:
@@ -216,7 +214,7 @@ def set_arm(context: click.Context, /, arm: str, unset: tuple[str, ...], **given
 @_shared_options
 @click.pass_context
 def delete_arm(context: click.Context, arm: str) -> None:
-    """Delete ARM; its log and statistics stay. Added again it begins anew, unless with --keep-statistics.
+    """Delete ARM; its log and statistics stay. Added again, it starts afresh unless --keep-statistics is given.
 
     \b
     Example:

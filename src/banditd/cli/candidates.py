@@ -28,7 +28,7 @@ def candidate() -> None:
 @policy_option
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME=JSON",
-    help="kind, options, exploration_floor, cost_weight, promise; promise.keep=0.9 says one field. Repeatable.",
+    help="kind, options, exploration_floor, cost_weight or promise; promise.keep=0.9 sets one field. Repeatable.",
 )  # fmt: skip
 @click.option(
     "--arm", "arms", multiple=True, metavar="ARM.FIELD=JSON",
@@ -79,7 +79,7 @@ def _print_list(answer: Mapping[str, Any]) -> None:
 @policy_option
 @json_option
 def show_candidate(name: str, daemon: Daemon, policy: str, as_json: bool) -> None:
-    """NAME beside the policy as it stands.
+    """Show how NAME differs from the present policy.
 
     \b
     Example:
@@ -92,10 +92,10 @@ def show_candidate(name: str, daemon: Daemon, policy: str, as_json: bool) -> Non
 @click.argument("name")
 @daemon_options
 @policy_option
-@click.option("--stop", is_flag=True, help="Count no further; what was counted stays.")
+@click.option("--stop", is_flag=True, help="Stop counting; the counts stay.")
 @json_option
 def shadow_candidate(name: str, daemon: Daemon, policy: str, stop: bool, as_json: bool) -> None:
-    """Count what NAME would have drawn, beside the traffic; nobody gets its answers. Needs the scope admin.
+    """Count what NAME would have drawn for the live traffic, without serving it. Needs the scope admin.
 
     \b
     Examples:
@@ -111,7 +111,7 @@ def shadow_candidate(name: str, daemon: Daemon, policy: str, stop: bool, as_json
 @daemon_options
 @policy_option
 def delete_candidate(name: str, daemon: Daemon, policy: str) -> None:
-    """Delete NAME; what was found out about it stays. Needs the scope admin.
+    """Delete NAME; its evaluations stay. Needs the scope admin.
 
     \b
     Example:
@@ -141,7 +141,7 @@ def _settings(given: tuple[str, ...]) -> dict[str, Any]:
         elif isinstance(found.setdefault(name, {}), dict):
             found[name][inner] = json_or_text(value)
         else:
-            raise click.UsageError(f"--set {text}: {name} was said as a whole before; say it once")
+            raise click.UsageError(f"--set {text}: {name} was already set as a whole; set it only once")
     return found
 
 
@@ -151,6 +151,6 @@ def _arms(given: tuple[str, ...]) -> dict[str, dict[str, Any]]:
         place, value = pair_of(text, "--arm")
         arm, _, field = place.rpartition(".")
         if not arm:
-            raise click.UsageError(f"--arm {text!r} is no ARM.FIELD=JSON, such as large.enabled=false")
+            raise click.UsageError(f"--arm {text!r} is not ARM.FIELD=JSON, such as large.enabled=false")
         found.setdefault(arm, {})[field] = json_or_text(value)
     return found

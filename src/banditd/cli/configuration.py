@@ -25,7 +25,7 @@ SCOPES = ("route", "reward", "reward:own", "read", "chat", "judge", "admin")
 @click.option("--reference", is_flag=True, help="Print docs/configuration.md, made from the settings, instead.")
 @json_option
 def check_config(file: Path | None, config: Path | None, reference: bool, as_json: bool) -> None:
-    """Check the configuration (FILE, or as ``serve`` would find it) and print what holds, secrets hidden.
+    """Check the configuration (FILE, or the one that ``serve`` would use) and print it in full, without secrets.
 
     \b
     Examples:
@@ -82,7 +82,7 @@ def check_config(file: Path | None, config: Path | None, reference: bool, as_jso
         click.echo(settings.model_dump_json(indent=2, by_alias=True))
         return
 
-    click.echo("# The configuration is valid. This holds:")
+    click.echo("# The configuration is valid. These settings apply:")
     click.echo(_as_yaml(settings), nl=False)
 
 
@@ -100,11 +100,11 @@ def keys() -> None:
 @click.option("--name", required=True, help="Shown in logs and metrics instead of the key.")
 @click.option(
     "--scope", "scopes", multiple=True, type=click.Choice(SCOPES), default=("route", "reward"),
-    show_default=True, help="What the key may do; repeat it for several.",
+    show_default=True, help="What the key may do; repeatable.",
 )  # fmt: skip
 @json_option
 def create_key(name: str, scopes: tuple[str, ...], as_json: bool) -> None:
-    """Make a key: it is shown once, the configuration keeps its hash only.
+    """Create a key. It is shown once; the configuration only holds its hash.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""``banditd correct-budget``: put dollars on an account of a budget by hand, or take them off."""
+"""``banditd correct-budget``: add dollars to a budget's account by hand, or take some off."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from banditd.cli.show import print_pairs, tell
 @daemon_options
 @policy_option
 @click.option("--reason", required=True, help="Why; kept with the correction.")
-@click.option("--account", help="An API key's name or a tag's value, for a budget that every one has of its own.")
-@click.option("--id", "correction_id", help="One id, one correction: a repeated command counts once.")
+@click.option("--account", help="An API key's name or a tag's value, for a budget per key or tag.")
+@click.option("--id", "correction_id", help="With an id, a repeated command counts only once.")
 @json_option
 def correct_budget(
     budget: str,
@@ -29,7 +29,7 @@ def correct_budget(
     correction_id: str | None,
     as_json: bool,
 ) -> None:
-    """Add USD (negative: take off) to what is charged to BUDGET in its present window. Needs the scope admin.
+    """Add USD (if negative, take it off) to the charged sum of BUDGET's present window. Needs the scope admin.
 
     \b
     Examples:

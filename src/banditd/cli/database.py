@@ -31,13 +31,13 @@ database_option = click.option(
 @database_option
 @click.option(
     "--partition", is_flag=True,
-    help="Move a log on PostgreSQL that has no partitions into them. Stop every daemon before.",
+    help="Move an unpartitioned log on PostgreSQL into partitions. Stop every daemon first.",
 )  # fmt: skip
 def migrate(config: Path | None, database: str | None, partition: bool) -> None:
-    """Bring the database to the newest schema. 'serve' does this by itself at start.
+    """Bring the database to the newest schema. 'serve' does this itself at start.
 
-    --partition may be interrupted at any time, and goes on where it was when it is run again. Meanwhile the log takes
-    its room twice. What hangs on it (views, indexes, privileges, comments) goes along; what cannot is refused before.
+    --partition may be interrupted at any time and continues when it is run again. Until it is done the log takes
+    twice its space. Views, indexes, privileges and comments are moved too; what cannot be moved is refused first.
 
     \b
     Examples:
@@ -61,7 +61,7 @@ def _partition(url: str) -> None:
 
     found = with_progress(lambda progress: partition_log(url, progress=progress))
     if found.already:
-        click.echo(f"the log has {found.partitions} partitions already: nothing was moved")
+        click.echo(f"the log already has {found.partitions} partitions: nothing was moved")
         return
     before = found.decisions - found.moved_now
     earlier = f" ({before} of them by a run before)" if before else ""
@@ -79,10 +79,10 @@ def _partition(url: str) -> None:
 @click.option("--check/--write", "check", default=True, help="Compare only (default), or replace the state.")
 @json_option
 def rebuild(config: Path | None, database: str | None, policy: str | None, check: bool, as_json: bool) -> None:
-    """Refold the whole log and compare it with the stored state; exit code 1 when they differ.
+    """Learn the whole log again and compare the result with the stored state; exit code 1 if they differ.
 
-    --write replaces the state by the refolded one, damaged rows of it too; stop the daemon before. Every damaged
-    row is named, with what can be made again from the log and what cannot.
+    --write replaces the stored state, including damaged rows; stop the daemon first. Every damaged row is listed,
+    with whether it can be restored from the log.
 
     \b
     Examples:
@@ -125,7 +125,7 @@ def rebuild(config: Path | None, database: str | None, policy: str | None, check
 
 
 def _tell(report: RebuildReport) -> None:
-    """What a table has no room for: each damaged row, and what became of it."""
+    """List each damaged row and what became of it, which the table leaves out."""
     if not report.complete_log:
         click.echo(f"policy {report.policy}: retention has pruned the log, so the sums cannot agree", err=True)
     for damage in report.damages:
@@ -195,7 +195,7 @@ def export(
       banditd export --prior prior.json --policy default
     """
     if file is None and prior is None:
-        raise click.UsageError("say what to write: FILE for the log, --prior FILE for what was learned, or both")
+        raise click.UsageError("name what to write: FILE for the log, --prior FILE for what was learned, or both")
     settings = read_settings(config, {"database.url": database})
     done = asyncio.run(_export(settings, file, policy, prior))
     if as_json:
@@ -204,7 +204,7 @@ def export(
     if file is not None:
         click.echo(f"{done['decisions']} decisions written to {file}")
     if prior is not None:
-        click.echo(f"what {done['prior_rewards']:.0f} rewards taught written to {prior}")
+        click.echo(f"what was learned from {done['prior_rewards']:.0f} rewards written to {prior}")
 
 
 async def _export(settings: Settings, file: Path | None, policy: str | None, prior: Path | None) -> dict[str, Any]:

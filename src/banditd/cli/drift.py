@@ -16,7 +16,7 @@ from banditd.cli.show import tell
 @daemon_options
 @json_option
 def drift(policy: str, daemon: Daemon, as_json: bool) -> None:
-    """Say whether quality is slowly lost: by a provider, by our own learning or settings, or as the level alone.
+    """Show whether quality is slowly being lost: by a provider, by banditd's own learning or settings, or overall.
 
     \b
     Examples:
@@ -45,7 +45,7 @@ def _print(found: Mapping[str, Any]) -> None:
 
 @click.group()
 def anchor() -> None:
-    """Hold on to what the policy was when it was last good.
+    """The anchor: the policy as it was when last known to be good.
 
     \b
     Example:
@@ -59,7 +59,7 @@ def anchor() -> None:
 @daemon_options
 @json_option
 def renew(reason: str | None, policy: str, daemon: Daemon, as_json: bool) -> None:
-    """Take the anchor anew: from now on routing is held to what it is now.
+    """Renew the anchor: from now on routing is compared with what it is now.
 
     \b
     Example:
@@ -67,7 +67,7 @@ def renew(reason: str | None, policy: str, daemon: Daemon, as_json: bool) -> Non
     """
 
     def show(found: Mapping[str, Any]) -> None:
-        click.echo(f"Policy {policy} is held to version {found['version']}, of {found['taken_at']}.")
+        click.echo(f"Policy {policy} is now compared with version {found['version']}, of {found['taken_at']}.")
 
     body = {} if reason is None else {"reason": reason}
     tell(daemon.call("POST", path_of("policies", policy, "anchor", "renew"), body=body), as_json, show)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def encoder() -> None:
-    """Build what turns queries into vectors.
+    """Build the encoder, which turns queries into vectors.
 
     \b
     Example:
@@ -34,7 +34,7 @@ def encoder() -> None:
     "--prompts", multiple=True, type=click.Path(exists=True, path_type=Path),
     help="Unlabelled prompts: a .jsonl(.gz) or .txt file, or a folder of them; may be repeated.",
 )  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the choice of prompts and the clusters.")
+@click.option("--seed", type=int, default=0, show_default=True, help="For choosing prompts and clusters.")
 @json_option
 def build(model: str, out: Path | None, prompts: tuple[Path, ...], seed: int, as_json: bool) -> None:
     """Build the shipped encoder, or feature maps for another model (encoder.feature_maps).
@@ -50,7 +50,7 @@ def build(model: str, out: Path | None, prompts: tuple[Path, ...], seed: int, as
     from banditd.encoders.static import SHIPPED_FOLDER
 
     if model != "static" and out is None:
-        raise click.UsageError(f"say where the feature maps of {model} shall go: --out FOLDER")
+        raise click.UsageError(f"name the folder for the feature maps of {model}: --out FOLDER")
     with progress_bar() as bar:
         watch = _Stages(bar)
         if model == "static":

@@ -32,21 +32,21 @@ _RUNNING: Final = "running"
 @policy_option
 @click.option(
     "--against", default="incumbent", show_default=True, metavar="incumbent|ARM",
-    help="The policy as it stands, or an arm that answers everything.",
+    help="Compare with the present policy, or with one arm answering everything.",
 )  # fmt: skip
 @click.option(
     "--margin", type=click.FloatRange(min=0, min_open=True, max=0.5), default=0.01, show_default=True,
-    help="Mean reward that the candidate may be worse.",
+    help="How much lower the candidate's mean reward may be.",
 )  # fmt: skip
-@click.option("--since", metavar="TIME", help="Decisions from then on, such as 2026-11-01T00:00:00Z.")
+@click.option("--since", metavar="TIME", help="Only decisions since then, such as 2026-11-01T00:00:00Z.")
 @click.option("--until", metavar="TIME", help="Decisions before then.")
 @click.option(
     "--interval", type=click.Choice(("fixed", "anytime")), default="fixed", show_default=True,
-    help="fixed holds at one look, anytime at all looks together.",
+    help="fixed is valid at one look, anytime at all looks together.",
 )  # fmt: skip
 @click.option(
     "--method", type=click.Choice(("log", "shadow")), default="log", show_default=True,
-    help="log decides the stored decisions again; shadow says what was counted since banditd candidate shadow NAME.",
+    help="log decides the stored decisions again; shadow uses what banditd candidate shadow NAME has counted.",
 )  # fmt: skip
 @click.option(
     "--cases", type=click.Path(exists=True, path_type=Path), metavar="FILE",
@@ -77,7 +77,7 @@ def evaluate(
     body = {"policy": policy, "candidate": name} | {key: value for key, value in given.items() if value is not None}
     if cases is not None:
         if given["method"] == "shadow":
-            raise click.UsageError("--cases are decided by themselves; leave out --method shadow")
+            raise click.UsageError("--cases are their own method; leave out --method shadow")
         body |= {"method": "cases", "cases": read_cases(cases)}
         del body["interval"]
     try:
@@ -110,7 +110,9 @@ async def _evaluated(
                 found = await client.call("GET", f"/v1/evaluations/{found['evaluation_id']}")
     except TimeoutError:
         place = f"/v1/evaluations/{found['evaluation_id']}"
-        raise BanditdError(f"the evaluation still runs after {timeout_s:g} s; GET {place} has it later") from None
+        raise BanditdError(
+            f"the evaluation still runs after {timeout_s:g} s; read it later with GET {place}"
+        ) from None
     return found
 
 
@@ -135,7 +137,7 @@ def read_cases(path: Path) -> list[dict[str, Any]]:
                 found.append({"input": case.get("input") or case["prompt"], "scores": case["scores"]})
             except (AttributeError, KeyError, TypeError, ValueError):
                 raise click.UsageError(
-                    f'line {number} of {path} is no case; one is {{"input": "...", "scores": {{"small": 0.5, ...}}}}'
+                    f'line {number} of {path} is not a case like {{"input": "...", "scores": {{"small": 0.5, ...}}}}'
                 ) from None
     return found
 

@@ -1,4 +1,4 @@
-"""``banditd fit-prior``: from an evaluation of the arms to a prior file. No daemon and no database take part."""
+"""``banditd fit-prior``: makes a prior file from an evaluation of the arms, without daemon or database."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @policy_option
 @click.option("--pool", help="Named pool of meta.json, or arms as a,b,c; default: all arms.")
 @click.option("--split", help="Only rows with this label 'split'.")
-@click.option("--limit", type=click.IntRange(min=1), help="Keep so many rows, drawn once with seed 0.")
+@click.option("--limit", type=click.IntRange(min=1), help="Use only this many rows, drawn once with seed 0.")
 @json_option
 def fit_prior(
     directory: Path,

@@ -23,7 +23,7 @@ SHOWN = 20
 
 @click.group("import")
 def import_scores() -> None:
-    """Make rewards of scores that are elsewhere. Imported again, each still counts once.
+    """Import scores from elsewhere as rewards. A score that is imported again counts only once.
 
     \b
     Examples:
@@ -36,14 +36,14 @@ def import_scores() -> None:
 
 @import_scores.command("csv")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--source", default="metric", show_default=True, help="Of rows without one: human, judge, ...")
+@click.option("--source", default="metric", show_default=True, help="For rows without one: human, judge, ...")
 @daemon_options
 @json_option
 def import_csv(file: Path, source: str, daemon: Daemon, as_json: bool) -> None:
     """Scores of a CSV file, one per row.
 
-    The first line names columns: decision_id or reference; value or thumb (up, down); and if you like metric, source,
-    arm, idempotency_key. Other columns are kept beside the reward.
+    The first line names the columns: decision_id or reference; value or thumb (up, down); and optionally metric,
+    source, arm, idempotency_key. Other columns become the reward's metadata.
 
     \b
     Example:
@@ -95,11 +95,11 @@ def import_otlp(file: TextIO, source: str, daemon: Daemon, as_json: bool) -> Non
 )  # fmt: skip
 @click.option("--public-key", envvar="LANGFUSE_PUBLIC_KEY", show_envvar=True, required=True, help="pk-lf-...")
 @click.option("--secret-key", envvar="LANGFUSE_SECRET_KEY", show_envvar=True, required=True, help="sk-lf-...")
-@click.option("--score", "names", multiple=True, help="Only scores of this name; may be repeated.")
+@click.option("--score", "names", multiple=True, help="Only scores with this name; repeatable.")
 @click.option(
     "--days", type=click.FloatRange(0, 3650, min_open=True), default=7.0, show_default=True, help="How far back."
 )
-@click.option("--every", "every_s", type=click.FloatRange(1), help="Go on, and look every so many seconds.")
+@click.option("--every", "every_s", type=click.FloatRange(1), help="Keep running, and look every N seconds.")
 @daemon_options
 @json_option
 def import_langfuse(

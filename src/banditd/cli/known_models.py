@@ -13,7 +13,7 @@ from banditd.cli.show import echo_json, print_table
 
 
 @click.command("models")
-@click.option("--max-age-days", type=click.IntRange(1), help="End with 1 where the table is older than this.")
+@click.option("--max-age-days", type=click.IntRange(1), help="Exit with 1 if the table is older than this.")
 @json_option
 def models(max_age_days: int | None, as_json: bool) -> None:
     """Show the dated table of models that `banditd init` knows, with their list prices.

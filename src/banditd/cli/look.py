@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command()
 @daemon_options
 @policy_option
-@click.option("--window-s", type=int, help="Only the last so many seconds; default: everything.")
+@click.option("--window-s", type=int, help="Only the last N seconds; default: everything.")
 @click.option("--contexts", is_flag=True, help="Per cluster of queries, with its typical words.")
 @click.option("--report", is_flag=True, help="The policy's report: has it converged, and on what.")
 @json_option
@@ -73,10 +73,10 @@ def _since(policy: str, since: str | None) -> dict[str, str]:
 @click.command()
 @daemon_options
 @policy_option
-@click.option("--task-id", help="Of this run of an agent alone.")
-@click.option("--session", "session_id", help="Of this session alone.")
-@click.option("--arm", help="Of this arm alone.")
-@click.option("--tag", metavar="NAME:VALUE", help="With this value of a tag alone, such as step:plan.")
+@click.option("--task-id", help="Only of this task (one run of an agent).")
+@click.option("--session", "session_id", help="Only of this session.")
+@click.option("--arm", help="Only of this arm.")
+@click.option("--tag", metavar="NAME:VALUE", help="Only with this tag, such as step:plan.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many.")
 @json_option
 def decisions(daemon: Daemon, as_json: bool, **filters: Any) -> None:
@@ -96,7 +96,7 @@ def _print_decisions(answer: Mapping[str, Any]) -> None:
     made = [one | {"step": one["tags"].get("step")} for one in answer["decisions"]]
     print_table("decisions", shown, [[one.get(name) for name in shown] for one in made])
     if answer["next_before_id"] is not None:
-        click.echo("There are older ones: raise --limit.")
+        click.echo("There are more: raise --limit.")
 
 
 @click.command()
@@ -104,7 +104,7 @@ def _print_decisions(answer: Mapping[str, Any]) -> None:
 @daemon_options
 @json_option
 def decision(decision_id: str, daemon: Daemon, as_json: bool) -> None:
-    """Show one decision whole: what was drawn and why, its usage and every revision of its rewards.
+    """Show everything about one decision: what was drawn and why, its usage and every revision of its rewards.
 
     \b
     Examples:

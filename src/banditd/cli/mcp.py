@@ -40,6 +40,8 @@ def mcp(daemon: Daemon, policy: str, port: int | None) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise UnavailableError(f"port {port} cannot be had: {error.strerror}; name another by --port") from error
+            raise UnavailableError(
+                f"port {port} cannot be used: {error.strerror}; choose another by --port"
+            ) from error
     click.echo(f"MCP serves on http://127.0.0.1:{port}/mcp, in front of {daemon.url} (stop with Ctrl-C)", err=True)
     server.run("streamable-http", host="127.0.0.1", port=port)

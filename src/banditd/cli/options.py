@@ -29,7 +29,7 @@ config_option = click.option(
     "--config",
     type=click.Path(dir_okay=False, path_type=Path),
     envvar="BANDITD_CONFIG",
-    help="YAML file; ./config.yaml when it exists, else the shipped one.",
+    help="YAML file; default: ./config.yaml if it exists, else the shipped one.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 policy_option = click.option("--policy", default="default", show_default=True, help="Which policy.")
@@ -65,7 +65,7 @@ def daemon_options(command: Command) -> Command:
         return command(*given, daemon=Daemon(url, api_key), **named)
 
     with_key = click.option(
-        "--api-key", envvar="BANDITD_API_KEY", show_envvar=True, help="Key of a daemon that asks for one."
+        "--api-key", envvar="BANDITD_API_KEY", show_envvar=True, help="API key, if the daemon needs one."
     )(with_daemon)
     return click.option(
         "--url", default=DEFAULT_URL, show_default=True, envvar="BANDITD_URL", show_envvar=True,
@@ -95,7 +95,7 @@ def is_shipped(config: Path | None) -> bool:
 
 
 def wrong_usage_exits(code: int) -> type[click.Command]:
-    """A command that ends with that code when it is used wrongly: click's own code is one of its findings."""
+    """A command class with this exit code for wrong usage, where click's own code already means something else."""
 
     class WrongUsage(click.UsageError):
         exit_code = code
@@ -123,7 +123,7 @@ def pair_of(text: str, option: str) -> tuple[str, str]:
     """The two sides of NAME=VALUE."""
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise click.BadParameter(f"{text!r} is no NAME=VALUE, such as team=search", param_hint=option)
+        raise click.BadParameter(f"{text!r} is not NAME=VALUE, such as team=search", param_hint=option)
     return name, value
 
 

@@ -38,7 +38,7 @@ class _Share(click.ParamType[float]):
         except ValueError:
             share = -1.0
         if not 0.5 <= share <= 1.0:
-            self.fail(f"{text!r} is no share between 0.5 and 1, such as 0.95 or 95%", parameter, context)
+            self.fail(f"{text!r} is not a share between 0.5 and 1, such as 0.95 or 95%", parameter, context)
         return share
 
 
@@ -51,7 +51,7 @@ KEEP = _Share()
     help="The file to write.",
 )  # fmt: skip
 @click.option("--arm", "arms", multiple=True, help="A model to route to: MODEL or UPSTREAM/MODEL; may be repeated.")
-@click.option("--baseline", help="The model that you use today; default: the dearest of the arms.")
+@click.option("--baseline", help="The model that you use today; default: the most expensive arm.")
 @click.option("--keep", type=KEEP, help="Share of its quality to keep; default: 0.95.")
 @click.option("--price", "prices", multiple=True, metavar="MODEL=IN,OUT", help="Dollars per million tokens.")
 @click.option(
@@ -63,9 +63,9 @@ KEEP = _Share()
 )
 @click.option("--base-url", "base_urls", multiple=True, metavar="NAME=URL", help="Another address of a provider.")
 @click.option("--no-local", is_flag=True, help="Do not look for Ollama, vLLM and LiteLLM on this machine.")
-@click.option("--no-call", is_flag=True, help="Do not try the upstreams with a call each.")
-@click.option("--force", is_flag=True, help="Write over a file that is there.")
-@click.option("-y", "--yes", is_flag=True, help="Ask nothing: take what is proposed.")
+@click.option("--no-call", is_flag=True, help="Do not test each upstream with a call.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
+@click.option("-y", "--yes", is_flag=True, help="Ask nothing: accept what is proposed.")
 @json_option
 def init(
     output: Path, arms: tuple[str, ...], baseline: str | None, keep: float | None, prices: tuple[str, ...],
@@ -87,7 +87,7 @@ def init(
 
     if output.exists() and not force:
         raise InvalidInputError(
-            f"{output} is there already: name another with --output, or write over it with --force"
+            f"{output} exists already: choose another with --output, or overwrite it with --force"
         )
     table = read_known_models()
     asking = not yes and not as_json and _is_terminal()
@@ -194,7 +194,7 @@ def _found(table: KnownModels, servers: Mapping[str, str], base_urls: Sequence[s
 
     addresses = dict(pair_of(one, "--base-url") for one in base_urls)
     if unknown := sorted(addresses.keys() - table.providers.keys()):
-        raise InvalidInputError(f"no provider {unknown[0]!r}: there are {', '.join(table.providers)}")
+        raise InvalidInputError(f"unknown provider {unknown[0]!r}: there are {', '.join(table.providers)}")
     urls = {**(LOCAL_SERVERS if local else {}), **servers}
     answering, reasons = asyncio.run(find_servers(table, os.environ, urls))
     for name in servers:
@@ -224,7 +224,7 @@ def _print_offers(found: Sequence[Found]) -> None:
                 retires = known.retires and str(known.retires)
                 facts = (known.usd_per_mtok_in, known.usd_per_mtok_out, known.context_window_tokens, retires)
             rows.append((upstream.name, model, "yes" if model in upstream.proposed else None, *facts))
-    print_table("what is there to route to", columns, rows)
+    print_table("models to route to", columns, rows)
 
 
 def _baseline(arms: Sequence[ChosenArm], baseline: str | None, asking: bool) -> str:
@@ -234,7 +234,7 @@ def _baseline(arms: Sequence[ChosenArm], baseline: str | None, asking: bool) -> 
         for arm in arms:
             if arm.is_called(answer):
                 return arm.arm
-        raise click.BadParameter(f"{answer!r} is none of the arms: {', '.join(arm.arm for arm in arms)}")
+        raise click.BadParameter(f"{answer!r} is not one of the arms: {', '.join(arm.arm for arm in arms)}")
 
     if baseline is None and asking:
         named: str = click.prompt("The model that you use today", arms[0].arm, value_proc=read)
@@ -276,7 +276,7 @@ def _report(
     serve = "banditd serve" + ("" if output == DEFAULT_CONFIG else f" -c {output}")
     if failed := [one for one in trials if one.error is not None]:
         for one in failed:
-            click.echo(f"To be mended: {one.upstream} did not answer for {one.arm}: {one.check}")
+            click.echo(f"To fix: {one.upstream} did not answer for {one.arm}: {one.check}")
         click.echo(f"Then the same command with --force tries again. Until then {serve!r} has arms that fail.")
         return
     click.echo(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def release() -> None:
-    """Release a candidate step by step, under a test that takes it back when it is worse.
+    """Release a candidate step by step, with tests that roll it back if it is worse.
 
     \b
     Examples:
@@ -37,9 +37,9 @@ def release() -> None:
 @click.option("--guardrail", "guardrails", multiple=True, metavar="MEASURE[=LIMIT]",
               help="error, refusal, regeneration, escalation, latency=MS, cost=USD, output_length=TOKENS; "
               "repeatable; default: error and refusal.")  # fmt: skip
-@click.option("--auto", is_flag=True, help="Take each step that is due, without being asked.")
-@click.option("--windowed", is_flag=True, help="Also end it after two bad windows of 15 minutes in a row.")
-@click.option("--again", is_flag=True, help="Although it was taken back within the last hour.")
+@click.option("--auto", is_flag=True, help="Take each step automatically when it is due.")
+@click.option("--windowed", is_flag=True, help="Also roll back after two bad windows of 15 minutes in a row.")
+@click.option("--again", is_flag=True, help="Start even if it was rolled back within the last hour.")
 @policy_option
 @daemon_options
 @json_option
@@ -56,7 +56,7 @@ def start(
     daemon: Daemon,
     as_json: bool,
 ) -> None:
-    """Begin at the first step.
+    """Start a release at its first step.
 
     \b
     Examples:
@@ -82,12 +82,12 @@ def _guardrail(text: str) -> dict[str, object]:
     try:
         return {"measure": measure} | ({"limit": float(limit)} if limit else {})
     except ValueError:
-        raise click.UsageError(f"--guardrail {text}: {limit} is no number") from None
+        raise click.UsageError(f"--guardrail {text}: {limit} is not a number") from None
 
 
 @release.command()
 @click.argument("release_id", required=False)
-@click.option("--watch", is_flag=True, help="Draw it again and again, until it has ended; Ctrl-C ends it too.")
+@click.option("--watch", is_flag=True, help="Keep showing it until it has ended, or until Ctrl-C.")
 @click.option(
     "--interval-s", type=click.FloatRange(min=0.2), default=2.0, show_default=True, help="Between two looks."
 )
@@ -102,10 +102,10 @@ def status(
     daemon: Daemon,
     as_json: bool,
 ) -> None:
-    """Show how a release stands, in words first; without an id the newest of the policy.
+    """Show the state of a release, in words first; without an id the policy's newest.
 
-    --watch adds the way so far: the share, and the evidence of each measure, which takes the candidate back where it
-    fills a character. With --json it prints a line for each look.
+    --watch adds its course: the share, and the evidence of each measure; where that fills a character, the candidate
+    is rolled back. With --json it prints a line for each look.
 
     \b
     Examples:
@@ -154,14 +154,14 @@ def _verb(name: str, words: str) -> Callable[..., None]:
         tell(daemon.run(ask), as_json, _print)
 
     if name == "promote":
-        run = click.option("--force", is_flag=True, help="Although the step is not over.")(run)
+        run = click.option("--force", is_flag=True, help="Even if the step is not over.")(run)
     return release.command(name, help=f"{words}\n\n\b\nExample:\n  banditd release {name} --reason 'looked at'")(run)
 
 
 promote = _verb("promote", "Take the next step; after the last one the candidate becomes the incumbent.")
-pause = _verb("pause", "Stay at the step; the tests go on.")
-resume = _verb("resume", "Go on after a pause.")
-abort = _verb("abort", "End it: all traffic is the incumbent's again.")
+pause = _verb("pause", "Stay at this step; the tests continue.")
+resume = _verb("resume", "Continue after a pause.")
+abort = _verb("abort", "End it: all traffic goes to the incumbent again.")
 
 
 @release.command()
@@ -170,7 +170,7 @@ abort = _verb("abort", "End it: all traffic is the incumbent's again.")
 @daemon_options
 @json_option
 def rollback(reason: str | None, policy: str, daemon: Daemon, as_json: bool) -> None:
-    """Abort the open release of a policy, else take its newest promotion back.
+    """Abort the open release of a policy or, if there is none, undo its newest promotion.
 
     \b
     Example:
@@ -188,7 +188,7 @@ async def _find(client: DaemonClient, release_id: str | None, policy: str) -> di
         return found
     newest = await client.call("GET", "/v1/releases", query={"policy": policy, "limit": 1})
     if not newest["releases"]:
-        raise click.ClickException(f"policy {policy} has had no release; start one with banditd release start")
+        raise click.ClickException(f"policy {policy} has never had a release; start one with banditd release start")
     one: dict[str, Any] = newest["releases"][0]
     return one
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def _drawable(_context: click.Context, _option: click.Parameter, plot: Path | None) -> Path | None:
-    """Before the replay, which may take long."""
+    """Check before the replay, which may take long."""
     if plot is not None:
         from banditd.replay.plot import check_plots
 
@@ -30,39 +30,39 @@ def _drawable(_context: click.Context, _option: click.Parameter, plot: Path | No
 @click.argument("directory", metavar="DIR|FILE.csv", type=click.Path(path_type=Path))
 @click.option("--pool", help="Named pool of meta.json, or arms as a,b,c; default: all arms.")
 @click.option("--split", help="Only rows with this label 'split'.")
-@click.option("--warmup-split", help="Rows of this split are played first and not scored.")
+@click.option("--warmup-split", help="Play the rows of this split first, without scoring them.")
 @click.option("--policy", default="thompson", show_default=True, help="Kind of policy.")
 @click.option(
     "--cost-weight", type=click.FloatRange(min=0), help="Utility = score - L * mean cost / dearest mean cost."
 )
-@click.option("--budget", type=click.FloatRange(min=0, min_open=True), help="Mean dollars per query to hold.")
+@click.option("--budget", type=click.FloatRange(min=0, min_open=True), help="Mean dollars per query to keep to.")
 @click.option(
     "--keep", type=click.FloatRange(min=0.5, max=1.0), metavar="K",
     help="Keep this share of the baseline's quality at the least cost; excludes --cost-weight and --budget.",
 )  # fmt: skip
 @click.option(
     "--baseline", default="dearest", show_default=True, metavar="ARM|dearest|best|cheapest",
-    help="What --keep is about: the model that would answer without a router.",
+    help="The baseline of --keep: the model that would answer without a router.",
 )  # fmt: skip
 @click.option(
     "--price", multiple=True, metavar="ARM=IN,OUT",
-    help="List price in dollars per million tokens, known in advance; may be repeated.",
+    help="List price in dollars per million tokens, known in advance; repeatable.",
 )  # fmt: skip
 @click.option(
     "--max-share", multiple=True, metavar="ARM=S",
-    help="Cap on the arm's share of the decisions; may be repeated.",
+    help="Cap on the arm's share of the decisions; repeatable.",
 )  # fmt: skip
 @click.option(
     "--context-tags", default="", metavar="LABEL,...",
-    help="Labels of the prompts (of one CSV file: columns, numbers too) that the policy sees as the caller's tags.",
+    help="Labels of the prompts (in a CSV file: columns, also of numbers) that the policy sees as the caller's tags.",
 )  # fmt: skip
 @click.option(
     "--step", metavar="LABEL", help="The label that names the step of a task: the same as --context-tags LABEL."
 )
 @click.option(
     "--recipes", metavar="R,...|auto:N",
-    help="Further arms, made of the pool's: a+b>c asks a and b, and c where they differ; a+b+c gives what most say; "
-    "a|b asks b where a gives no answer. auto:N proposes N from what the models cost.",
+    help="Further arms, made of the pool's: a+b>c asks a and b, and c if they differ; a+b+c gives the majority's "
+    "answer; a|b asks b if a gives no answer. auto:N proposes N from what the models cost.",
 )  # fmt: skip
 @click.option(
     "--answers", metavar="KIND",
@@ -71,12 +71,12 @@ def _drawable(_context: click.Context, _option: click.Parameter, plot: Path | No
 )  # fmt: skip
 @click.option(
     "--cascade", is_flag=True,
-    help="After an answer its signals (ARM|signal_NAME) are seen, and it is kept or another arm is called.",
+    help="Look at each answer's signals (ARM|signal_NAME), and keep it or call another arm.",
 )  # fmt: skip
 @click.option(
-    "--max-calls", type=click.IntRange(min=2, max=8), metavar="N", help="Of a --cascade; default: 3.",
+    "--max-calls", type=click.IntRange(min=2, max=8), metavar="N", help="Most calls of a --cascade; default: 3.",
 )  # fmt: skip
-@click.option("--limit", type=click.IntRange(min=1), help="Keep so many rows, drawn once with seed 0.")
+@click.option("--limit", type=click.IntRange(min=1), help="Use only this many rows, drawn once with seed 0.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Seeds 0..S-1.")
 @click.option(
     "--order", type=click.Choice(("shuffle", "source")), default="shuffle", show_default=True,
@@ -84,25 +84,24 @@ def _drawable(_context: click.Context, _option: click.Parameter, plot: Path | No
 )  # fmt: skip
 @click.option(
     "--reward-delay", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
-    help="A reward arrives N queries later.",
+    help="Rewards arrive N queries later.",
 )  # fmt: skip
 @click.option(
     "--reward-rate", type=click.FloatRange(min=0, max=1, min_open=True), default=1.0, show_default=True, metavar="P",
-    help="A decision is rewarded with this probability, else never.",
+    help="Probability that a decision is rewarded at all.",
 )  # fmt: skip
 @click.option(
     "--feedback", multiple=True, metavar="SOURCE",
-    help="Simulated source instead of the score; may be repeated. judge:rate=0.3,sd=0.1,bias=0.06 (arm=NAME: "
-    "biased on that arm only), thumb:rate=0.03, metric:rate=0.1; noise=V is the variance that the learner is told.",
+    help="Simulated source instead of the score; repeatable. judge:rate=0.3,sd=0.1,bias=0.06 (arm=NAME: biased on "
+    "that arm only), thumb:rate=0.03, metric:rate=0.1; noise=V is the variance that the learner assumes.",
 )  # fmt: skip
 @click.option(
     "--probes", type=click.FloatRange(min=0, max=1), default=0.0, show_default=True, metavar="P",
-    help="On this share of the rows every arm's score is reported when the served one's is due; their calls are not "
-    "charged.",
+    help="On this share of the rows, report every arm's score together with the served one's; their calls are free.",
 )  # fmt: skip
 @click.option(
     "--warmup-rows", type=click.FloatRange(min=0, max=1, max_open=True), default=0.0, show_default=True, metavar="F",
-    help="The first share F of each seed's rows is played, not scored.",
+    help="Play the first share F of each seed's rows without scoring them.",
 )  # fmt: skip
 @click.option(
     "--warmup-policy", type=click.Choice(("uniform", "same")), default="uniform", show_default=True,
@@ -114,7 +113,7 @@ def _drawable(_context: click.Context, _option: click.Parameter, plot: Path | No
 )  # fmt: skip
 @click.option(
     "--prior-worth", type=click.FloatRange(min=0, min_open=True), metavar="N",
-    help="Count it as N rewards over all arms; default: those it was made from, at most 1164.",
+    help="Count it as N rewards over all arms; default: as many as it was made from, at most 1164.",
 )  # fmt: skip
 @click.option(
     "--tier-table", metavar="FILE",
@@ -122,7 +121,7 @@ def _drawable(_context: click.Context, _option: click.Parameter, plot: Path | No
 )  # fmt: skip
 @click.option(
     "--save-prior", type=click.Path(dir_okay=False, path_type=Path),
-    help="Write what seed 0 has learned at its end as a prior file.",
+    help="Write what seed 0 has learned in the end as a prior file.",
 )  # fmt: skip
 @click.option(
     "--json",
@@ -132,7 +131,7 @@ def _drawable(_context: click.Context, _option: click.Parameter, plot: Path | No
 )
 @click.option(
     "--off-policy", is_flag=True,
-    help="Show what the log says of every fixed arm and of uniform play, beside the truth (also in the JSON).",
+    help="Show off-policy estimates for every fixed arm and for uniform play, with the truth (also in the JSON).",
 )  # fmt: skip
 @click.option(
     "--plot", type=click.Path(dir_okay=False, path_type=Path), callback=_drawable,
@@ -149,7 +148,7 @@ def _drawable(_context: click.Context, _option: click.Parameter, plot: Path | No
     "--live-policy",
     default="default",
     show_default=True,
-    help="With --url: the daemon's policy that is lent the arms.",
+    help="With --url: the daemon's policy to which the arms are added.",
 )
 def replay(
     json_file: str | None,
@@ -163,7 +162,7 @@ def replay(
 ) -> None:
     """Replay recorded outcomes (prompts.jsonl.gz, outcomes.csv.gz) through the code that the daemon runs.
 
-    Or of one CSV file: a column prompt, a column of scores in [0, 1] for every model, labels such as category.
+    Or from one CSV file: a column prompt, a column of scores in [0, 1] for every model, labels such as category.
 
     \b
     Examples:
@@ -226,9 +225,9 @@ def _check(url: str | None, save_prior: Path | None, given: Mapping[str, Any]) -
     if url is not None and given["cascade"]:
         raise click.UsageError("--cascade is played in process; a daemon at --url sees no signals of a data set")
     if given["max_calls"] is not None and not given["cascade"]:
-        raise click.UsageError("--max-calls is of a --cascade: give that too")
+        raise click.UsageError("--max-calls needs --cascade")
     if url is not None and given["tier_table"]:
-        raise click.UsageError("a daemon at --url has a tier table of its own (policies.NAME.tier_table)")
+        raise click.UsageError("a daemon at --url uses its own tier table (policies.NAME.tier_table)")
     if url is not None and given["feedback"]:
         raise click.UsageError("--feedback simulates sources in process; a daemon at --url has its own")
     if url is not None and (given["prior"] or save_prior):
@@ -236,11 +235,11 @@ def _check(url: str | None, save_prior: Path | None, given: Mapping[str, Any]) -
             "a daemon at --url has its own prior (policies.NAME.prior_file) and gives one by 'banditd export --prior'"
         )
     if given["prior_worth"] is not None and given["prior"] is None:
-        raise click.UsageError("--prior-worth says what --prior is worth: give that too")
+        raise click.UsageError("--prior-worth needs --prior")
 
 
 def _require_folders(*files: Path | None) -> None:
-    """Before the replay, which may take long."""
+    """Check before the replay, which may take long."""
     for file in files:
         if file is not None and not file.parent.is_dir():
             raise click.UsageError(f"{file} cannot be written: there is no folder {file.parent}")

@@ -14,7 +14,7 @@ from banditd.cli.options import DEFAULT_URL, config_option, is_shipped, read_set
 
 @click.command()
 @config_option
-@click.option("--host", help="Address to bind; any but localhost needs API keys.")
+@click.option("--host", help="Address to bind; any other than localhost needs API keys.")
 @click.option("--port", type=click.IntRange(0, 65535), help="TCP port; 0 lets the kernel choose.")
 @click.option("--database", help="sqlite:///file.db or postgresql://user:password@host/name.")
 def serve(config: Path | None, host: str | None, port: int | None, database: str | None) -> None:
@@ -51,5 +51,5 @@ def _announce(using: str, url: str) -> None:
             f"banditd serves on {url} with {using}; next, in another terminal: "
             f"banditd route 'Why is the sky blue?'{'' if url == DEFAULT_URL else f' --url {url}'} (stop with Ctrl-C)"
         )
-    except OSError:  # nobody is there to read it, or its disk is full: that stops no daemon, now or at its end
+    except OSError:  # nobody reads it, or the disk is full: no reason to stop the daemon, now or at its end
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - for the life of the process

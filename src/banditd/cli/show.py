@@ -39,7 +39,7 @@ def console(*, stderr: bool = False) -> Console:
 
     made = Console(stderr=stderr, highlight=False)
     if not made.is_terminal:
-        made.width = PIPE_WIDTH  # a pipe has no width: tables must not be folded into eighty columns
+        made.width = PIPE_WIDTH  # a pipe has no width, and tables must not be folded into eighty columns
     return made
 
 
@@ -82,7 +82,7 @@ def with_progress(work: Callable[[Callable[[str, int, int | None], None]], T]) -
 
 
 def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """A table whose numbers are aligned on the right, and whose ids are whole, whatever the others are folded to."""
+    """A table with right-aligned numbers and unbroken ids; other columns may be folded."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -97,7 +97,7 @@ def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[obj
 
 
 def print_table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """On a screen that has no room for a table with whole ids each row is some lines, every id on its own."""
+    """Print a table or, if the screen is too narrow for unbroken ids, each row as several lines."""
     screen = console()
     if _least_width(columns, rows) <= screen.width:
         screen.print(table(title, columns, rows))

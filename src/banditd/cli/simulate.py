@@ -28,13 +28,11 @@ LINES = 10
 @config_option
 @policy_option
 @click.option("--requests", type=click.IntRange(min=1), default=2000, show_default=True, help="Queries to send.")
-@click.option("--rate", type=click.FloatRange(min=0), default=0.0, help="Queries per second; 0: as fast as it goes.")
+@click.option("--rate", type=click.FloatRange(min=0), default=0.0, help="Queries per second; 0: as fast as possible.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same traffic.")
 @click.option("--concurrency", type=click.IntRange(1, 256), default=8, show_default=True, help="Open requests.")
-@click.option(
-    "--invent-arms", is_flag=True, help="Drive arms that the simulator does not know, with made-up quality."
-)
-@click.option("--start-if-absent", is_flag=True, help="Start a daemon of its own when none answers (see --config).")
+@click.option("--invent-arms", is_flag=True, help="Make up qualities for arms that the simulator does not know.")
+@click.option("--start-if-absent", is_flag=True, help="Start a temporary daemon if none answers (see --config).")
 @click.option("--report", is_flag=True, help="Afterwards print what the daemon learned.")
 @click.option(
     "--gateway", is_flag=True, help="Instead: serve the gateway without a key, and show a first call to it."
@@ -56,8 +54,8 @@ def simulate(
 ) -> None:
     """Send generated queries of eight task families, with rewards that are late, missing, doubled or corrected.
 
-    The arms' quality and price differ by family; the truth is known, so the table compares what was earned
-    with every fixed arm on the same queries. Rewards teach the policy: do not aim it at a daemon in use.
+    The arms' quality and price differ by family. The truth is known, so the table compares what was earned with every
+    fixed arm on the same queries. The policy learns from these rewards: do not use this on a daemon in production.
 
     \b
     Examples:

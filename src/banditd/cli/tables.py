@@ -1,4 +1,4 @@
-"""The daemon's reports as tables for people. The JSON has more; these show what one looks at first."""
+"""The daemon's reports as tables for people. The JSON has more; these show the essentials."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _print_onboarding(views: Sequence[Mapping[str, Any]]) -> None:
 
 
 def print_headline(answer: Mapping[str, Any]) -> None:
-    """``GET /v1/savings``: the headline, then a sentence each on what is behind it."""
+    """``GET /v1/savings``: the headline, then a sentence on each of its parts."""
     click.echo(answer["headline"])
     for sentence in answer["words"].values():
         click.echo(f"  {sentence}")

@@ -22,18 +22,17 @@ if TYPE_CHECKING:
 @daemon_options
 @policy_option
 @click.option(
-    "--window-s", type=click.IntRange(min=60), default=3600, show_default=True, help="What counts as recent."
+    "--window-s", type=click.IntRange(min=60), default=3600, show_default=True, help="Seconds that count as recent."
 )
 @click.option(
     "--interval-s", type=click.FloatRange(min=0.2), default=2.0, show_default=True, help="Between two frames."
 )
-@click.option("--once", is_flag=True, help="Print one frame and end; so does a pipe.")
+@click.option("--once", is_flag=True, help="Print one frame and exit (the default for a pipe).")
 @json_option
 def top(daemon: Daemon, policy: str, window_s: int, interval_s: float, once: bool, as_json: bool) -> None:
     """Watch arms, exploration, spend and alarms, live. Ctrl-C ends it.
 
-    Everything it shows is from /v1/stats, /v1/savings, /v1/arms, /v1/budgets and /health/readiness; a key needs the
-    scope read.
+    It reads /v1/stats, /v1/savings, /v1/arms, /v1/budgets and /health/readiness; an API key needs the scope read.
 
     \b
     Examples:

@@ -58,7 +58,7 @@ def test_a_change_names_old_and_new_values() -> None:
     body = {"min_share": 0.05, "enabled": True, "price": {"usd_per_mtok_out": 3.0}}
     assert changed_lines(before, after, body) == [
         "  min_share: 0 -> 0.05",
-        "  enabled: yes, as before",
+        "  enabled: yes, unchanged",
         "  usd_per_mtok_out: 2 -> 3",
     ]
     later = {"price": {"usd_per_mtok_out": 4.0, "valid_from": "2099-01-01T00:00:00Z"}}

@@ -336,4 +336,4 @@ def test_output_that_finds_no_room_is_said_in_one_line() -> None:
         command = [sys.executable, "-m", "banditd", "check-config", "--reference"]
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, text=True)
     assert ended.returncode == 1
-    assert ended.stderr == "banditd: the output was not written whole: No space left on device\n"
+    assert ended.stderr == "banditd: the output is incomplete: No space left on device\n"

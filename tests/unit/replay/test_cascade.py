@@ -230,5 +230,5 @@ def test_a_cascade_is_on_the_command_line(exam: Path) -> None:
     code, text = shown("--cascade", "--max-calls", "2", "--cost-weight", "0.1", "--answers", "text")
     assert code == 0, text
     assert "gain of chains" in text
-    assert "is of a --cascade" in shown("--max-calls", "2")[1]
+    assert "needs --cascade" in shown("--max-calls", "2")[1]
     assert "played in process" in shown("--cascade", "--url", "http://127.0.0.1:1")[1]

@@ -132,5 +132,5 @@ def test_a_leader_that_restarts_after_joins_goes_on_as_if_it_had_not(replicas: R
 
 
 def test_damaged_sums_say_whose_they_are_and_how_to_mend_them() -> None:
-    with pytest.raises(InvariantError, match=r"arm dear has learned in segment 3.*rebuild --write"):
+    with pytest.raises(InvariantError, match=r"Segment 3 of arm dear.*rebuild --write"):
         EpochSums(4, 0.9, 2).load("dear", 3, b"\x00\x11")

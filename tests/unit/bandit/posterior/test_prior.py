@@ -62,11 +62,11 @@ def test_a_prior_survives_its_text_exactly(prior: Prior) -> None:
     [
         (lambda text: text.replace('"source": "four', '"source": "five'), "checksum"),
         (lambda text: text.replace("AAA", "AAB", 1), "checksum"),
-        (lambda text: text[: len(text) // 2], "no JSON"),
+        (lambda text: text[: len(text) // 2], "not JSON"),
         (lambda text: text.replace("banditd-prior", "banditd-other"), "kind"),
         (lambda text: text.replace('"format": 1', '"format": 99'), "format 99"),
         (lambda _: "[1, 2]", "kind"),
-        (lambda _: "", "no JSON"),
+        (lambda _: "", "not JSON"),
     ],
 )
 def test_a_damaged_or_foreign_file_is_refused(prior: Prior, change, what: str) -> None:  # type: ignore[no-untyped-def]
