@@ -336,7 +336,7 @@ async def test_a_client_judges_in_its_own_time(serve: Serve) -> None:
         ({"kind": "client", "usd_per_day": 5, "params": {}}, "params, usd_per_day would do nothing"),
         ({"upstream": "none", "model": "m"}, "names the upstream none"),
         ({"upstream": "up", "model": "m", "policies": ["none"]}, "names the policy none"),
-        ({"upstream": "up", "model": "m", "people": ["nobody"]}, "no source of rewards"),
+        ({"upstream": "up", "model": "m", "people": ["nobody"]}, "not a source of rewards"),
         ({"upstream": "up", "model": "m", "share": 0.0}, "share"),
     ],
 )

@@ -1,8 +1,8 @@
 """The configuration: one tree of frozen models, read once at start.
 
 Order of precedence: command line > environment ``BANDITD_SECTION__FIELD`` > YAML file > defaults. Unknown
-keys, unknown ``BANDITD_*`` variables and a missing named file stop the start with a message that says what to
-change. Services never see this module: ``daemon.open`` hands them plain values.
+keys, unknown ``BANDITD_*`` variables and missing files stop the start with a message that says what to change.
+Services never see this module: ``daemon.open`` hands them plain values.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ HostName = Annotated[str, Field(pattern=r"^(\*|([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+
 class ApiKeySettings(Section):
     """One API key, as ``banditd keys create`` prints it."""
 
-    name: str = Field(min_length=1, max_length=64, description="shown in its place in logs and metrics")
+    name: str = Field(min_length=1, max_length=64, description="shown instead of the key in logs and metrics")
     sha256: SecretStr = Field(description="hex SHA-256 of the key")
     scopes: tuple[Scope, ...] = Field(min_length=1, description="what the key may do")
 
@@ -58,12 +58,12 @@ class ApiKeySettings(Section):
 class ServerSettings(Section):
     """How the daemon listens."""
 
-    host: str = Field("127.0.0.1", description="address to bind; any but localhost needs api_keys")
+    host: str = Field("127.0.0.1", description="address to bind; other than localhost needs api_keys")
     port: int = Field(8484, ge=0, le=65535, description="TCP port; 0 lets the kernel choose")
     api_keys: tuple[ApiKeySettings, ...] = Field((), description="accepted keys; none: open (localhost only)")
     allow_unauthenticated: bool = Field(False, description="serve other machines without keys; set allowed_hosts")
     allowed_hosts: tuple[HostName, ...] = Field(
-        (), max_length=64, description="names answered to without keys, beside localhost; '*': any"
+        (), max_length=64, description="host names served without keys besides localhost; '*': any"
     )
     public_url: PublicUrl | None = Field(None, description="the daemon's address in feedback links")
     max_body_bytes: int = Field(2_097_152, ge=1024, description="largest request body; 413 above it")
@@ -73,12 +73,12 @@ class ServerSettings(Section):
     trace_as_task: bool = Field(False, description="traceparent's trace is the task where task_id is missing")
     rate_limit_per_s: float = Field(0.0, ge=0, description="requests per second of a key (or peer); 0: no limit")
     rate_limit_burst: int = Field(200, ge=1, description="requests at once under that limit")
-    drain_s: float = Field(0.0, ge=0, description="how long to go on answering after SIGTERM, not ready")
-    shutdown_timeout_s: float = Field(20.0, gt=0, description="longest wait for running requests then")
+    drain_s: float = Field(0.0, ge=0, description="how long to keep answering after SIGTERM, not ready")
+    shutdown_timeout_s: float = Field(20.0, gt=0, description="longest wait for running requests after that")
     keepalive_s: float = Field(75.0, gt=0, description="idle time of a connection; above any proxy's")
-    header_timeout_s: float = Field(10.0, gt=0, description="longest time for a head to arrive")
+    header_timeout_s: float = Field(10.0, gt=0, description="longest time for request headers to arrive")
     body_timeout_s: float = Field(30.0, gt=0, description="longest time for a body to arrive; then 408")
-    write_timeout_s: float = Field(30.0, gt=0, description="longest time in which a client reads nothing")
+    write_timeout_s: float = Field(30.0, gt=0, description="longest time that a client may read nothing")
 
 
 class EncoderSettings(Section):
@@ -94,7 +94,7 @@ class EncoderSettings(Section):
 
 
 class PrivacySettings(Section):
-    """What is kept of the queries."""
+    """What is stored of the queries."""
 
     store_input: bool = Field(False, description="store the text of queries")
 
@@ -111,26 +111,26 @@ class LearnerSettings(Section):
     """The writer of the policies' state."""
 
     max_batch: int = Field(256, ge=1, le=10_000, description="most rewards folded in one transaction")
-    pause_ms: float = Field(20.0, ge=0, description="rest between two batches")
-    poll_s: float = Field(1.0, gt=0, description="interval of looking for rewards and snapshots")
-    lease_s: float = Field(10.0, ge=1, description="a silent learner is replaced after this")
+    pause_ms: float = Field(20.0, ge=0, description="pause between two batches")
+    poll_s: float = Field(1.0, gt=0, description="interval of polling for rewards and snapshots")
+    lease_s: float = Field(10.0, ge=1, description="a silent learner is replaced after this time")
 
 
 class JobSettings(Section):
     """Background work: intervals, and how long things are kept."""
 
     default_rewards_s: float = Field(30.0, gt=0, description="of default rewards")
-    usage_silence_s: float = Field(300.0, gt=0, description="of settling what nobody reported on")
+    usage_silence_s: float = Field(300.0, gt=0, description="between settlements of decisions without usage reports")
     rollup_s: float = Field(600.0, gt=0, description="of compacting statistics")
     retention_s: float = Field(3600.0, gt=0, description="of retention")
-    refit_s: float = Field(900.0, gt=0, description="of refitting prior scales in slow traffic")
-    integrity_s: float = Field(3600.0, gt=0, description="of the integrity check")
-    integrity_sample: int = Field(200, ge=1, description="decisions that it recomputes")
+    refit_s: float = Field(900.0, gt=0, description="between refits of prior scales in slow traffic")
+    integrity_s: float = Field(3600.0, gt=0, description="between integrity checks")
+    integrity_sample: int = Field(200, ge=1, description="decisions checked each time")
     retention_days: float = Field(
         0.0, ge=0, description="older decisions are deleted; at least reward.window_s; 0: never"
     )
-    archive_url: str | None = Field(None, description="where they go first: file:///folder or s3://bucket/folder")
-    idempotency_s: float = Field(86_400.0, ge=60, description="how long an Idempotency-Key is known")
+    archive_url: str | None = Field(None, description="where deleted ones go: file:///folder or s3://bucket/folder")
+    idempotency_s: float = Field(86_400.0, ge=60, description="how long an Idempotency-Key is remembered")
     usage_window_s: float = Field(
         86_400.0, gt=0, description="a decision without usage is then settled at its estimate"
     )
@@ -143,16 +143,16 @@ class PolicySettingsSection(Section):
         "thompson",
         description="thompson, linucb, squarecb, epsilon_greedy, cluster_table, rules, fixed or uniform",
     )
-    options: dict[str, Any] = Field(default_factory=dict, description="of that kind; see docs/learning.md")
+    options: dict[str, Any] = Field(default_factory=dict, description="options of that kind; see docs/learning.md")
     exploration_floor: float = Field(
         0.005, ge=0, le=0.5, description="share spread over all arms, less for dear ones"
     )
     half_life_decisions: float | None = Field(
-        None, gt=0, description="evidence so many decisions old counts half; null: never"
+        None, gt=0, description="evidence counts half after this many decisions; null: never"
     )
     prior_file: Path | None = Field(None, description="see docs/learning.md")
     prior_worth_rewards: float | None = Field(
-        None, gt=0, description="rewards that it counts as; see docs/learning.md"
+        None, gt=0, description="rewards that the prior counts as; see docs/learning.md"
     )
     tier_table: str | None = Field(
         None, min_length=1, description="quality by models' names: a YAML file, or shipped"
@@ -165,7 +165,7 @@ class PolicySettingsSection(Section):
     drift: DriftSettings = Field(default_factory=DriftSettings, description="slow loss of quality; docs/drift.md")
     rollout: float = Field(1.0, ge=0, le=1, description="share the policy decides; the baseline answers the rest")
     mode: Literal["route", "shadow"] = Field("route", description="shadow: decides and logs, the baseline answers")
-    budget_usd_per_decision: float | None = Field(None, gt=0, description="short for a budget per decision")
+    budget_usd_per_decision: float | None = Field(None, gt=0, description="shorthand for a budget per decision")
     prices_file: Path | None = Field(None, description="YAML of arms and prices, watched; see docs/money.md")
     budgets: tuple[BudgetSettings, ...] = Field((), max_length=16, description="see docs/money.md")
     profiles: dict[str, ProfileSettings] = Field(
@@ -188,15 +188,15 @@ class PolicySettingsSection(Section):
     breaker_errors: int = Field(5, ge=0, description="errors in a row that exclude an arm; 0: never")
     breaker_s: float = Field(30.0, gt=0, description="how long, until one decision tries it")
     reward: RewardSettings = Field(default_factory=RewardSettings, description="the life of a reward")
-    arms: tuple[ArmSettings, ...] = Field((), description="created at the start that first sees them")
+    arms: tuple[ArmSettings, ...] = Field((), description="created at the first start that sees them")
 
     @model_validator(mode="after")
     def _consistent(self) -> PolicySettingsSection:
         if self.prior_worth_rewards is not None and self.prior_file is None:
-            raise ValueError("prior_worth_rewards says what prior_file is worth: give that too, or neither")
+            raise ValueError("prior_worth_rewards needs prior_file: give both, or neither")
         if self.context_tags and self.prior_file is not None:
             raise ValueError(
-                "context_tags and prior_file exclude each other: a prior file knows no columns of this daemon's tags"
+                "context_tags and prior_file cannot be combined: a prior file has no columns for this daemon's tags"
             )
         if len(set(self.context_tags)) != len(self.context_tags):
             raise ValueError("context_tags names a tag twice")

@@ -31,10 +31,10 @@ class RecipeSettings(Section):
 
     kind: RecipeKind = Field(description="see docs/recipe-arms.md")
     members: tuple[str, ...] = Field(min_length=2, max_length=MOST_PARTS, description="models that are asked")
-    otherwise: str | None = Field(None, alias="else", description="of agree: asked where the members differ")
+    otherwise: str | None = Field(None, alias="else", description="for agree: asked if the members differ")
     answers: Comparison = Field(
         "auto",
-        description="how answers are compared; auto: as what they are",
+        description="how answers are compared; auto: by their kind",
     )
 
     def named(self, arm: str) -> Recipe:
@@ -47,14 +47,14 @@ class ArmSettings(Section):
 
     arm: str = Field(min_length=1, max_length=128, pattern=NAME_PATTERN, description="its name")
     upstream_model: str | None = Field(None, max_length=256, description="its name at the upstream; null: arm")
-    upstream: str | None = Field(None, description="whom the gateway calls; null: /v1/route only")
+    upstream: str | None = Field(None, description="called by the gateway; null: /v1/route only")
     provider: str = Field("", max_length=128, description="shown only")
     price: PriceSettings = Field(PriceSettings(), description="list price")
     params: dict[str, Any] = Field(
-        default_factory=dict, description="parameters that win over the client's; null takes one out"
+        default_factory=dict, description="parameters that override the client's; null removes one"
     )
     rename_params: dict[str, str] = Field(
-        default_factory=dict, description="a client's parameter to this model's name for it"
+        default_factory=dict, description="a client's parameter to the model's name for it"
     )
     first_token_s: float | None = Field(
         None, gt=0, description="longest wait for its first token; null: its upstream's"
@@ -66,14 +66,14 @@ class ArmSettings(Section):
     quality_prior: float | None = Field(None, ge=0, le=1, description="expected reward before any data")
     prior_worth: float = Field(10.0, gt=0, description="rewards that this is worth")
     quality_tier: QualityTier | None = Field(None, description="a guess instead")
-    expected_output_tokens: float = Field(400.0, gt=0, description="assumed until usage reports tell")
-    expected_latency_ms: float | None = Field(None, gt=0, description="assumed until usage reports tell")
-    min_share: float = Field(0.0, ge=0, lt=1, description="least probability where it may answer")
+    expected_output_tokens: float = Field(400.0, gt=0, description="assumed until usage is reported")
+    expected_latency_ms: float | None = Field(None, gt=0, description="assumed until usage is reported")
+    min_share: float = Field(0.0, ge=0, lt=1, description="least probability where it is eligible")
     max_share: float = Field(1.0, gt=0, le=1, description="cap on its share of the traffic")
     kwh_per_mtok_in: float = Field(0.0, ge=0, description="see resources")
     kwh_per_mtok_out: float = Field(0.0, ge=0, description="see resources")
     onboarding_decisions: int = Field(20, ge=0, description="decisions granted to a new arm")
-    onboarding_usd: float = Field(1.0, ge=0, description="cost that ends the grant")
+    onboarding_usd: float = Field(1.0, ge=0, description="cost that ends this")
 
     @model_validator(mode="after")
     def _shares_agree(self) -> ArmSettings:

@@ -13,10 +13,10 @@ PublicUrl = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-
 
 _UNITS_S: Final = {"_ms": 1e-3, "_s": 1.0, "_days": 86_400.0}
 _LONGEST_S: Final = 100 * 365 * 86_400.0
-"""A moment so far ahead can still be written as a date, and stored."""
+"""A time this far ahead can still be formatted as a date, and stored."""
 _AMOUNTS: Final = ("usd", "kwh", "kg_co2")
 _MOST: Final = 1e12
-"""Products of so large amounts are finite."""
+"""Products of amounts of this size are finite."""
 
 
 class Section(BaseModel):
@@ -32,7 +32,7 @@ class Section(BaseModel):
         if unit_s is not None and not name.endswith("_per_s") and isinstance(value, int | float):
             most = _LONGEST_S / unit_s
             if value > most:
-                raise ValueError(f"a time is at most a hundred years, which is {most:.12g} here")
+                raise ValueError(f"a time may be at most a hundred years, which is {most:.12g} here")
         if isinstance(value, int | float) and value > _MOST and any(amount in name for amount in _AMOUNTS):
-            raise ValueError(f"an amount is at most {_MOST:g}")
+            raise ValueError(f"an amount may be at most {_MOST:g}")
         return value

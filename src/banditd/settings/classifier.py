@@ -25,9 +25,7 @@ class ClassifierSettings(Section):
     upstream: str = Field(description="where the model is; it gets the queries' text")
     model: str = Field(min_length=1, max_length=256, description="its name there")
     prompt: str = Field(max_length=8000, description="what it is asked, with {query} where the text belongs")
-    labels: tuple[_Label, ...] = Field(
-        max_length=MOST_LABELS, description="replies that count; all others give no tag"
-    )
+    labels: tuple[_Label, ...] = Field(max_length=MOST_LABELS, description="valid replies; all others give no tag")
     tag: str = Field(min_length=1, description="tag that gets the label; one of context_tags")
     price: PriceSettings = Field(default_factory=PriceSettings, description="what it costs; not an arm's")
     params: dict[str, Any] = Field(default_factory=dict, description="such as {temperature: 0, max_tokens: 5}")
@@ -35,22 +33,22 @@ class ClassifierSettings(Section):
     usd_per_day: float | None = Field(
         None, gt=0, description="cap on what its calls cost in any 24 hours, all replicas together"
     )
-    cache: int = Field(10_000, ge=0, le=1_000_000, description="texts whose label is remembered, by a keyed hash")
-    max_chars: int = Field(4000, ge=200, le=100_000, description="of a text; of a longer one the middle is left out")
+    cache: int = Field(10_000, ge=0, le=1_000_000, description="texts whose label is cached, by a keyed hash")
+    max_chars: int = Field(4000, ge=200, le=100_000, description="of a text; longer ones lose their middle")
     concurrency: int = Field(16, ge=1, le=256, description="calls at once on each replica")
 
     @field_validator("labels", mode="before")
     @classmethod
     def _texts(cls, labels: object) -> object:
-        """A classifier likes to be asked for yes or no, which YAML reads as true and false."""
+        """Labels are often yes and no, which YAML reads as true and false."""
         if isinstance(labels, list) and any(isinstance(label, bool) for label in labels):
-            raise ValueError("labels has yes, no, on, off, true or false, which YAML takes for no text: quote them")
+            raise ValueError("labels has yes, no, on, off, true or false, which YAML reads as no text: quote them")
         return labels
 
     @model_validator(mode="after")
     def _askable(self) -> ClassifierSettings:
         if QUERY not in self.prompt:
-            raise ValueError(f"prompt has no {QUERY}: without it the model is never shown what it is to label")
+            raise ValueError(f"prompt has no {QUERY}: without it the model never sees the text to label")
         if not self.labels:
             raise ValueError("labels is empty: name the replies that become a tag, such as [code, maths, other]")
         blank = [label for label in self.labels if not label.isprintable() or not plain(label)]
@@ -68,7 +66,7 @@ class ClassifierSettings(Section):
 def check_tag(
     classifier: ClassifierSettings | None, context_tags: Collection[str], caller_features: Collection[str]
 ) -> None:
-    """Refuse a classifier of a tag that nothing learns from. Raises ValueError."""
+    """Refuse a classifier for a tag that nothing learns from. Raises ValueError."""
     if classifier is None:
         return
     tag = classifier.tag
@@ -78,7 +76,7 @@ def check_tag(
             f"classifier.tag is {tag}, and context_tags has {have}: nothing would be learned from it; add {tag} there"
         )
     if tag == PROMPT_TEMPLATE:
-        raise ValueError(f"classifier.tag is {tag}, which the daemon gives by itself: choose another")
+        raise ValueError(f"classifier.tag is {tag}, which the daemon sets itself: choose another")
     if CLASSIFIED + tag in caller_features:
         raise ValueError(
             f"caller_features has {CLASSIFIED}{tag}, which says where the tag {tag} comes from: rename it"
@@ -90,13 +88,13 @@ def check_classifiers(
     upstreams: Mapping[str, UpstreamSettings],
     gateway: GatewaySettings,
 ) -> None:
-    """Refuse classifiers behind what is not there. classifiers : by policy. Raises ValueError."""
+    """Refuse classifiers whose upstream does not exist. classifiers : by policy. Raises ValueError."""
     for policy, classifier in classifiers.items():
         if classifier is None:
             continue
         if not upstreams or gateway.enabled is False:
             raise ValueError(
-                f"policies.{policy}.classifier needs the gateway, and it is off: name an endpoint below upstreams"
+                f"policies.{policy}.classifier needs the gateway, which is off: name an endpoint below upstreams"
             )
         if classifier.upstream not in upstreams:
             raise ValueError(

@@ -25,11 +25,11 @@ class ConstraintExample(Section):
 
 
 class ConstraintSettings(Section):
-    """A constraint, which holds where all of its conditions do."""
+    """A constraint, which applies if all of its conditions hold."""
 
     name: str = Field(min_length=1, max_length=64, pattern=NAME_PATTERN, description="the reason of an exclusion")
     action: Literal["force", "forbid", "prefer"] = Field(
-        description="force: only its arms; forbid: none of them; prefer: only these where one may answer"
+        description="force: only its arms; forbid: none of them; prefer: only these if one is eligible"
     )
     arms: tuple[_Name, ...] = Field(min_length=1, max_length=256, description="arms of the policy")
     patterns: tuple[_Text, ...] = Field(
@@ -63,7 +63,7 @@ class ConstraintSettings(Section):
 
 
 def check_constraints(constraints: Sequence[ConstraintSettings], arms: Sequence[ArmSettings]) -> None:
-    """Raise ValueError where two have one name, or one names an arm that ``arms`` lacks."""
+    """Raise ValueError if two have the same name, or one names an arm that ``arms`` lacks."""
     names = [one.name for one in constraints]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -74,5 +74,5 @@ def check_constraints(constraints: Sequence[ConstraintSettings], arms: Sequence[
         if unknown:
             raise ValueError(
                 f"constraint {one.name} names {', '.join(unknown)}, which arms does not have: "
-                "a name that is wrong would constrain nothing"
+                "a wrong name would constrain nothing"
             )

@@ -1,4 +1,4 @@
-"""Where the log and the state are, and how long anybody waits for them."""
+"""Where the log and the state are stored, and how long to wait for them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,8 @@ class DatabaseSettings(Section):
         SecretStr("sqlite:///var/banditd.db"),
         description="sqlite:///relative.db, sqlite:////absolute.db or postgresql://user:password@host/name",
     )
-    readers: int = Field(2, ge=1, le=32, description="threads that read, and as many for reports")
-    transaction_s: float = Field(
-        10.0, ge=1, le=600, description="longest wait for a transaction and its turn; then 503"
-    )
+    readers: int = Field(2, ge=1, le=32, description="threads for reads; reports get as many more")
+    transaction_s: float = Field(10.0, ge=1, le=600, description="longest wait for and in a transaction; then 503")
     lock_s: float = Field(5.0, ge=0.1, le=600, description="longest wait for another process's lock; then 503")
     silence_s: float = Field(
         3.0,
@@ -36,28 +34,28 @@ class DatabaseSettings(Section):
         if not self.silence_s <= self.lock_s <= self.transaction_s:
             raise ValueError(
                 f"silence_s is {self.silence_s:g}, lock_s {self.lock_s:g}, transaction_s {self.transaction_s:g}: "
-                "none may be below the one before: who waits for a frozen replica's lock must outwait its silence"
+                "none may be below the one before, so that waiting for a frozen replica's lock outlasts its silence"
             )
         return self
 
 
 def check_archive(url: str | None, retention_days: float) -> None:
-    """Refuse an archive that would never be written, or not where it was meant. Raises ValueError."""
+    """Refuse an archive that would never be written, or not where it was meant to be. Raises ValueError."""
     if url is None:
         return
     kind, there, place = url.partition("://")
     if not there:
-        raise ValueError(f"jobs.archive_url is {url}: name the kind of place too, such as file:///{url.lstrip('/')}")
+        raise ValueError(f"jobs.archive_url is {url}: give the scheme too, such as file:///{url.lstrip('/')}")
     host = place.partition("/")[0]
     if "@" in host:
         raise ValueError(
-            "jobs.archive_url holds a password: give that to the store's library, in its variables or file"
+            "jobs.archive_url contains a password: give it to the store's library, in its variables or file"
         )
     if kind in {"file", "local"} and not place.startswith("/"):
-        raise ValueError(f"jobs.archive_url is {url}: name the whole path, such as file:///var/lib/banditd/{place}")
+        raise ValueError(f"jobs.archive_url is {url}: give the full path, such as file:///var/lib/banditd/{place}")
     if kind not in {"file", "local"} and not host:
         raise ValueError(f"jobs.archive_url is {url}: which bucket or host? {kind}://NAME/folder")
     if kind in _NO_ARCHIVES:
         raise ValueError(f"jobs.archive_url is {url}: what is written there does not last; use file:// or s3://")
     if not retention_days:
-        raise ValueError("jobs.archive_url takes what is older than jobs.retention_days, and that is 0: set it too")
+        raise ValueError("jobs.archive_url archives what is older than jobs.retention_days, which is 0: set it too")

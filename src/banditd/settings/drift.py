@@ -23,7 +23,7 @@ class GoldenSettings(Section):
 class AnchorSettings(Section):
     """The policy as it was when last good decides a part of the traffic."""
 
-    share: float = Field(0.05, gt=0, le=0.5, description="of the traffic that the anchor decides; sessions stick")
+    share: float = Field(0.05, gt=0, le=0.5, description="of the traffic, decided by the anchor; sessions stick")
 
 
 class DriftSettings(Section):
@@ -31,18 +31,18 @@ class DriftSettings(Section):
 
     worse_by: float = Field(0.01, gt=0, le=0.5, description="how much lower the mean reward may become unnoticed")
     days_per_false_alarm: float = Field(
-        1000.0, ge=30, le=100_000, description="each alarm is false once in so many days at most"
+        1000.0, ge=30, le=100_000, description="least mean days between false alarms, per test"
     )
     anchor: AnchorSettings | None = Field(
         None, description="find what learning or settings have made worse; null: off"
     )
     golden: GoldenSettings | None = Field(
-        None, description="find what providers change; null: off, nothing is called and nothing is spent"
+        None, description="find what providers change; null: off, without any call or cost"
     )
 
 
 def check_drift(drifts: Mapping[str, DriftSettings], judges: Mapping[str, JudgeSettings]) -> None:
-    """Refuse a golden set that nobody could score. drifts : by policy. Raises ValueError."""
+    """Refuse a golden set without a judge that can score it. drifts : by policy. Raises ValueError."""
     for policy, drift in drifts.items():
         if drift.golden is None:
             continue

@@ -15,7 +15,7 @@ from banditd.settings.arms import ArmSettings
 from banditd.settings.base import NAME_PATTERN, Section
 
 LOCAL_HOSTS: Final = frozenset({"127.0.0.1", "::1", "localhost"})
-# These carry credentials, or the framing of the call: not from a file that people read, and not from the client.
+# These carry credentials or frame the call: they come neither from a readable file nor from the client.
 RESERVED_HEADERS: Final = frozenset(
     {
         "authorization", "x-api-key", "api-key", "proxy-authorization", "cookie", "host", "connection", "keep-alive",
@@ -32,7 +32,7 @@ class TimeoutSettings(Section):
 
     connect_s: float = Field(5.0, gt=0, description="for a connection")
     headers_s: float = Field(30.0, gt=0, description="for the head of a stream")
-    first_token_s: float = Field(60.0, gt=0, description="for its first token, if the arm has no own")
+    first_token_s: float = Field(60.0, gt=0, description="for its first token, unless the arm says otherwise")
     idle_s: float = Field(60.0, gt=0, description="between two reads of a stream")
     answer_s: float = Field(300.0, gt=0, description="for an unstreamed answer")
     total_s: float = Field(600.0, gt=0, description="for one call, to its last byte")
@@ -50,7 +50,7 @@ class UpstreamSettings(Section):
     api_key_file: Path | None = Field(None, description="or file")
     api_key_header: str | None = Field(
         None,
-        description="the key's; null: authorization (Bearer), x-api-key of an anthropic",
+        description="for the key; null: authorization (Bearer), or anthropic's x-api-key",
     )
     surfaces: tuple[Literal["chat", "messages", "count_tokens", "responses", "embeddings"], ...] = Field(
         (), description="what it speaks; empty: all that its kind can"
@@ -58,8 +58,8 @@ class UpstreamSettings(Section):
     headers: dict[str, SecretStr] = Field(default_factory=dict, description="sent with every call, shown nowhere")
     forward_headers: tuple[str, ...] = Field((), description="clients' headers passed on beyond the usual")
     timeouts: TimeoutSettings = Field(default_factory=TimeoutSettings, description="how long to wait")
-    max_concurrent: int = Field(1000, ge=1, description="calls at once; beyond, other arms answer")
-    keepalive_s: float = Field(4.0, ge=0, description="idle time of a connection; below its own")
+    max_concurrent: int = Field(1000, ge=1, description="most calls at once; beyond that other arms answer")
+    keepalive_s: float = Field(4.0, ge=0, description="idle time of a connection; less than the endpoint's")
     max_event_bytes: int = Field(1_048_576, ge=1024, description="largest event of a stream")
     max_answer_bytes: int = Field(67_108_864, ge=1024, description="largest unstreamed answer")
     ca_file: Path | None = Field(None, description="certificates (PEM) to trust instead of the system's")
@@ -71,7 +71,7 @@ class UpstreamSettings(Section):
             if self.base_url or self.api_key_env or self.api_key_file:
                 raise ValueError("kind echo is inside the daemon: it has no base_url and no key")
             return self
-        if self.base_url or self.kind != "litellm":  # which knows most endpoints by itself
+        if self.base_url or self.kind != "litellm":  # LiteLLM knows most endpoints itself
             check_url(self.base_url)
         if self.api_key_env is not None and self.api_key_file is not None:
             raise ValueError("give api_key_env or api_key_file, not both")
@@ -100,10 +100,10 @@ class GatewaySettings(Section):
     deadline_s: float = Field(600.0, gt=0, description="for one request with all its attempts")
     max_attempts: int = Field(3, ge=1, le=16, description="most calls for one request")
     keepalive_s: float = Field(15.0, gt=0, description="silence after which a stream gets a comment")
-    max_streams_per_key: int = Field(1000, ge=1, description="requests at once of a key (or peer); 429 above it")
+    max_streams_per_key: int = Field(1000, ge=1, description="most requests at once per key (or peer); then 429")
     fallback_on_policy: bool = Field(False, description="ask another arm after a content filter")
-    prompt_cache_s: float = Field(300.0, ge=0, description="how long a prompt cache counts; 0: never")
-    embeddings: str | None = Field(None, description="arm of /v1/embeddings where a request names none")
+    prompt_cache_s: float = Field(300.0, ge=0, description="how long prompts are assumed cached; 0: never")
+    embeddings: str | None = Field(None, description="arm of /v1/embeddings if a request names none")
     response_id: Literal["upstream", "decision"] = Field(
         "upstream",
         description="an answer's id: the upstream's, or made of the decision's",
@@ -125,7 +125,7 @@ class GatewaySettings(Section):
 
 
 def check_url(url: str) -> None:
-    """Refuse what cannot be a base URL. Raises ValueError."""
+    """Refuse an invalid base URL. Raises ValueError."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
@@ -162,13 +162,13 @@ def check_headers(key_header: str, headers: dict[str, SecretStr], forward: tuple
             raise ValueError(f"headers: the value of {name} must be printable ASCII")
     for name in (*headers, *forward):
         if name.lower() in RESERVED_HEADERS or name.lower().startswith("x-banditd-"):
-            raise ValueError(f"the header {name} is the daemon's own business; for a key there is api_key_env")
+            raise ValueError(f"the daemon sets the header {name} itself; for a key use api_key_env")
 
 
 def check_upstreams(
     upstreams: Mapping[str, UpstreamSettings], gateway: GatewaySettings, arms: Mapping[str, Sequence[ArmSettings]]
 ) -> None:
-    """Refuse arms that name an upstream that is not there, and names for what is not there. Raises ValueError.
+    """Refuse arms whose upstream does not exist, and names that stand for nothing. Raises ValueError.
 
     arms : of every policy.
     """
@@ -183,9 +183,9 @@ def check_upstreams(
                     f"{', '.join(upstreams) or 'none'}"
                 )
     if gateway.enabled and not upstreams:
-        raise ValueError("gateway.enabled is true, and there is no upstream to call: name one below upstreams")
+        raise ValueError("gateway.enabled is true, but there is no upstream to call: name one below upstreams")
     if upstreams and (taken := sorted(RESERVED & set(arms))):
-        raise ValueError(f"policies: {taken[0]} means something else as a model's name; call the policy otherwise")
+        raise ValueError(f"policies: {taken[0]} has another meaning as a model's name; rename the policy")
     if gateway.embeddings is not None and not any(one.arm for one in readings(gateway.embeddings, arms)):
         raise ValueError(
             "gateway.embeddings must name one arm, as banditd/arm/<arm> or banditd/<policy>/arm/<arm>, not "
@@ -194,6 +194,6 @@ def check_upstreams(
     for alias, target in gateway.aliases.items():
         if not any(readings(target, arms)):
             raise ValueError(
-                f"gateway.aliases: {alias} stands for {target}, and there is no such policy: policies are "
+                f"gateway.aliases: {alias} stands for {target}, but there is no such policy: policies are "
                 f"{', '.join(arms)}"
             )

@@ -1,4 +1,4 @@
-"""Where a daemon keeps house that nobody configured: the shipped configuration and the user's data directory."""
+"""Defaults without a configuration: the shipped configuration file and the user's data directory."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _WORKING_DATABASE: Final = Path("var/banditd.db")
 
 
 def shipped_configuration() -> Path:
-    """The complete configuration with its example arms. Raises ConfigurationError where the package is not whole."""
+    """The complete configuration with its example arms. Raises ConfigurationError if the package lacks it."""
     for path in _SHIPPED:
         if path.is_file():
             return path
-    raise ConfigurationError("this banditd has lost its shipped configuration: install it again, or give --config")
+    raise ConfigurationError("the shipped configuration is missing: install banditd again, or give --config")
 
 
 def kept_database_url() -> str:
     """A database in the user's data directory, such as ``~/.local/share/banditd/banditd.db``.
 
-    One that was begun in the working directory, as a configuration file names it, goes on being used.
+    A database that exists in the working directory, as a configuration file names it, is still used.
     """
     if _WORKING_DATABASE.exists():
         return f"sqlite:///{_WORKING_DATABASE.as_posix()}"

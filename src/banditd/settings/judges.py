@@ -15,11 +15,11 @@ from banditd.settings.rewards import RewardSettings
 
 MAX_NAME: Final = 64
 _OF_CALLS: Final = frozenset({"price", "params", "usd_per_day", "concurrency", "deadline_s"})
-"""What only calls of the daemon's own need."""
+"""Settings that only matter if the daemon calls the judge."""
 
 
 class ProbeSettings(Section):
-    """Other arms answer some queries too, for the judge alone."""
+    """Other arms answer some queries too, only for the judge."""
 
     share: float = Field(
         0.01,
@@ -57,7 +57,7 @@ class JudgeSettings(Section):
     probes: ProbeSettings | None = Field(None, description="see docs/judges.md")
     max_waiting: int = Field(1000, ge=1, le=100_000, description="most answers that may wait; more are dropped")
     keep_s: float = Field(86_400.0, ge=1, description="an answer not judged by then is deleted")
-    max_attempts: int = Field(5, ge=1, le=20, description="tries for one answer")
+    max_attempts: int = Field(5, ge=1, le=20, description="most attempts for one answer")
     max_chars: int = Field(24_000, ge=200, description="of question and answer each; more is cut")
     concurrency: int = Field(4, ge=1, le=64, description="calls at once on each replica")
     deadline_s: float = Field(60.0, ge=1, description="for one call")
@@ -73,8 +73,8 @@ class JudgeSettings(Section):
             raise ValueError(f"a judge of kind client is called by you: {', '.join(unused)} would do nothing")
         if self.probes is not None and self.probes.share > self.share:
             raise ValueError(
-                f"probes.share is {self.probes.share:g} and the judge's own share {self.share:g}: beside a probe it "
-                "scores the answer that was served, so raise share, or lower probes.share"
+                f"probes.share is {self.probes.share:g} and the judge's own share {self.share:g}: for each probe it "
+                "also scores the served answer, so raise share, or lower probes.share"
             )
         return self
 
@@ -85,9 +85,9 @@ def check_judges(
     gateway: GatewaySettings,
     rewards: Mapping[str, RewardSettings],
 ) -> None:
-    """Refuse judges of what is not there. rewards : by policy. Raises ValueError."""
+    """Refuse judges that name something which does not exist. rewards : by policy. Raises ValueError."""
     if judges and (not upstreams or gateway.enabled is False):
-        raise ValueError("judges score the gateway's answers, and it is off: name an endpoint below upstreams")
+        raise ValueError("judges score the gateway's answers, but it is off: name an endpoint below upstreams")
     for name, judge in judges.items():
         if not re.match(NAME_PATTERN, name) or len(name) > MAX_NAME:
             raise ValueError(f"judges: {name!r} cannot be a name: letters, digits and . _ : / @ + -")
@@ -105,7 +105,7 @@ def _check_policies(name: str, judge: JudgeSettings, rewards: Mapping[str, Rewar
         unknown = sorted(set(judge.people) - set(known))
         if unknown and not set(judge.people) & set(known):
             raise ValueError(
-                f"judges.{name}.people names {', '.join(unknown)}, which is no source of rewards of the policy "
+                f"judges.{name}.people names {', '.join(unknown)}, which is not a source of rewards of the policy "
                 f"{policy}: it has {_listed(known)}"
             )
 

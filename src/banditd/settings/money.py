@@ -42,10 +42,10 @@ class BudgetSettings(Section):
 
 
 class ProfileSettings(Section):
-    """A named objective; what is left out is as the policy has it."""
+    """A named objective; what is left out comes from the policy."""
 
     cost_weight: float | None = Field(None, ge=0, description="as the policy's")
-    keep: float | None = Field(None, ge=0.5, le=1, description="in place of the promise's")
+    keep: float | None = Field(None, ge=0.5, le=1, description="overrides the promise's")
     max_cost_usd: float | None = Field(None, gt=0, description="dearer arms are excluded")
     max_latency_ms: float | None = Field(None, gt=0, description="slower arms are excluded")
     quality_floor: float | None = Field(None, ge=0, le=1, description="the cheapest arm predicted to earn this")
@@ -69,7 +69,7 @@ def default_profiles() -> dict[str, ProfileSettings]:
 
 
 def check_budgets(budgets: Sequence[BudgetSettings], arms: Sequence[ArmSettings]) -> None:
-    """Refuse budgets of the same name, and those that would stop with an arm that is not there. Raises ValueError."""
+    """Refuse budgets with the same name, and those whose ``at_stop`` arm does not exist. Raises ValueError."""
     names = [budget.name for budget in budgets]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -84,11 +84,11 @@ def check_budgets(budgets: Sequence[BudgetSettings], arms: Sequence[ArmSettings]
 
 
 def check_shares(arms: Sequence[ArmSettings]) -> None:
-    """Refuse shares that cannot hold together. Raises ValueError."""
+    """Refuse shares that contradict each other. Raises ValueError."""
     enabled = [arm for arm in arms if arm.enabled]
     least = sum(arm.min_share for arm in enabled)
     most = sum(arm.max_share for arm in enabled)
     if least > 1.0:
-        raise ValueError(f"the arms' min_share add up to {least:g}; all together they may take 1")
+        raise ValueError(f"the arms' min_share add up to {least:g}; the sum may be at most 1")
     if enabled and most < 1.0:
-        raise ValueError(f"the arms' max_share add up to {most:g}: nobody may answer the rest of the traffic")
+        raise ValueError(f"the arms' max_share add up to {most:g}: no arm may answer the rest of the traffic")

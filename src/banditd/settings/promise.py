@@ -1,4 +1,4 @@
-"""A promise in place of a cost weight: which share of a baseline's quality is to be kept."""
+"""A promise instead of a cost weight: which share of a baseline's quality to keep."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from banditd.settings.base import NAME_PATTERN, Section
 from banditd.settings.money import ProfileSettings
 
 DEAREST: Final = "dearest"
-# Policies that do not weigh what an arm is worth against what it costs: a promise would steer nothing.
+# Policies that do not weigh reward against cost, so that a promise would have no effect.
 UNWEIGHED: Final = frozenset({"fixed", "rules", "uniform"})
 Keep = Annotated[float, Field(ge=0.5, le=1)]
 
@@ -37,7 +37,7 @@ class PromiseSettings(Section):
     keep_by_tag: dict[str, dict[str, Keep]] = Field(
         default_factory=dict,
         max_length=32,
-        description="tag to value to its keep; the highest holds",
+        description="tag to value to its keep; the highest applies",
     )
 
 
@@ -49,10 +49,10 @@ def check_promise(
     arms: Iterable[ArmSettings],
     profiles: Mapping[str, ProfileSettings],
 ) -> None:
-    """Refuse promises that nothing can keep. Raises ValueError."""
+    """Refuse promises that cannot be kept. Raises ValueError."""
     for name, profile in profiles.items():
         if profile.keep is not None and profile.cost_weight is not None:
-            raise ValueError(f"profile {name}: keep and cost_weight exclude each other; leave one of them out")
+            raise ValueError(f"profile {name}: keep and cost_weight cannot be combined; leave one of them out")
         if profile.keep is not None and promise is None:
             raise ValueError(
                 f"profile {name} says keep: {profile.keep:g}, and the policy has no promise that says of which "
@@ -62,8 +62,8 @@ def check_promise(
         return
     if cost_weight > 0.0:
         raise ValueError(
-            f"promise and cost_weight: {cost_weight:g} exclude each other: the promise finds the price of money "
-            "itself; write cost_weight: 0, or promise: null"
+            f"promise and cost_weight: {cost_weight:g} cannot be combined, since the promise finds the price of a "
+            "dollar itself; write cost_weight: 0, or promise: null"
         )
     if kind in UNWEIGHED:
         raise ValueError(f"a policy of kind {kind} weighs no cost, so it can keep no promise; write promise: null")
@@ -76,7 +76,7 @@ def _check_baseline(baseline: str, arms: Mapping[str, ArmSettings]) -> None:
     arm = arms.get(baseline)
     if arm is None:
         raise ValueError(
-            f"promise.baseline is {baseline}, which is none of the arms; write dearest, or one of {', '.join(arms)}"
+            f"promise.baseline is {baseline}, which is not an arm; write dearest, or one of {', '.join(arms)}"
         )
     if arm.recipe is not None:
         raise ValueError(
@@ -91,10 +91,10 @@ def _check_baseline(baseline: str, arms: Mapping[str, ArmSettings]) -> None:
 
 
 def promise_advice(promise: PromiseSettings | None) -> str | None:
-    """What an operator should know of a promise that is legal; None for nothing."""
+    """Advice to an operator on a valid promise, or None."""
     if promise is None or promise.keep <= 0.99:
         return None
     return (
-        f"keep: {promise.keep:g} leaves next to nothing to learn from: about one per cent of the traffic tries other "
-        "arms; .98 mostly saves far more"
+        f"keep: {promise.keep:g} leaves almost nothing to learn from: only about one per cent of the traffic tries "
+        "other arms; .98 mostly saves far more"
     )

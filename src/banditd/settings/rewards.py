@@ -34,10 +34,10 @@ def default_sources() -> dict[str, SourceSettings]:
 
 
 class RewardSettings(Section):
-    """The life of a reward."""
+    """When and how rewards count."""
 
     window_s: float = Field(604_800.0, gt=0, description="how long after the decision rewards count")
-    late_policy: Literal["learn", "log", "reject"] = Field("learn", description="what becomes of later ones")
+    late_policy: Literal["learn", "log", "reject"] = Field("learn", description="what happens to later ones")
     default_reward: float | None = Field(
         None,
         ge=0,
@@ -45,7 +45,7 @@ class RewardSettings(Section):
         description="if none came in the window; null: unlabelled, not zero",
     )
     regeneration_reward: float | None = Field(
-        None, ge=0, le=1, description="of an answer asked for again (source implicit); null: only logged"
+        None, ge=0, le=1, description="for an answer asked for again (source implicit); null: only logged"
     )
     sources: dict[str, SourceSettings] = Field(default_factory=default_sources, description="who may reward")
     log_only_metrics: tuple[str, ...] = Field((), description="metrics recorded, never learned")
@@ -53,5 +53,5 @@ class RewardSettings(Section):
     @model_validator(mode="after")
     def _has_source(self) -> RewardSettings:
         if self.regeneration_reward is not None and "implicit" not in self.sources:
-            raise ValueError("regeneration_reward is of the source implicit: add it to sources")
+            raise ValueError("regeneration_reward needs the source implicit: add it to sources")
         return self

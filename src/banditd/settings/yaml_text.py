@@ -1,4 +1,4 @@
-"""YAML as people write it: no name stands twice in a mapping, and a wrong one is told what it may be."""
+"""Reads YAML with helpful errors: duplicate keys are refused, and unknown ones get suggestions."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class _Loader(yaml.SafeLoader):
                 continue
             line, name = key.start_mark.line + 1, (key.tag, key.value)
             if name in lines:
-                raise yaml.YAMLError(f"{key.value!r} stands twice, in lines {lines[name]} and {line}: keep one")
+                raise yaml.YAMLError(f"{key.value!r} occurs twice, in lines {lines[name]} and {line}: keep one")
             lines[name] = line
         return node
 
 
 def read_yaml(text: str | bytes) -> Any:
-    """What the text says, in plain types. Raises yaml.YAMLError, also for a name that stands twice."""
+    """The text's content in plain types. Raises yaml.YAMLError, also for a duplicate key."""
     try:
         return yaml.load(text, _Loader)  # noqa: S506 - it is a SafeLoader
     except RecursionError:
-        raise yaml.YAMLError("it is nested too deep") from None
+        raise yaml.YAMLError("it is nested too deeply") from None
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -60,4 +60,4 @@ def problem_line(detail: ErrorDetails, model: type[BaseModel]) -> str:
     known = names_beside(detail["loc"], model)
     near = nearest_names(str(detail["loc"][-1]), known)
     mend = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}" if known else "leave it out"
-    return f"  {where}: is no setting; {mend}"
+    return f"  {where}: is not a setting; {mend}"

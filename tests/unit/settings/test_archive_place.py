@@ -18,12 +18,12 @@ def test_a_place_that_lasts_is_taken(url):
     ("url", "said"),
     [
         ("archive", "file:///archive"),
-        ("file://archive", "the whole path"),
+        ("file://archive", "the full path"),
         ("s3://", "which bucket"),
         ("s3:///folder", "which bucket"),
         ("memory://x", "does not last"),
         ("zip://x", "does not last"),
-        ("ftp://user:secret@host/x", "holds a password"),
+        ("ftp://user:secret@host/x", "contains a password"),
     ],
 )
 def test_another_is_refused_with_what_to_write(url, said):

@@ -50,11 +50,11 @@ def test_one_that_cannot_is_refused_with_the_mend(tmp_path: Path, changed: dict[
 
 
 def test_what_stands_around_it_must_fit(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="needs the gateway, and it is off"):
+    with pytest.raises(ConfigurationError, match="needs the gateway, which is off"):
         load(tmp_path, GIVEN, gateway={"enabled": False})
-    with pytest.raises(ConfigurationError, match="needs the gateway, and it is off"):
+    with pytest.raises(ConfigurationError, match="needs the gateway, which is off"):
         load(tmp_path, GIVEN, upstreams={})
-    with pytest.raises(ConfigurationError, match="which the daemon gives by itself"):
+    with pytest.raises(ConfigurationError, match="which the daemon sets itself"):
         load(tmp_path, {**GIVEN, "tag": "prompt_template"}, policy={"context_tags": ["prompt_template"]})
     with pytest.raises(ConfigurationError, match="says where the tag kind comes from"):
         load(tmp_path, GIVEN, policy={"caller_features": ["classified:kind"]})

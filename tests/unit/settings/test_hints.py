@@ -41,8 +41,8 @@ def test_a_name_like_no_other_brings_all_that_there_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("server: {port: 1}\n# ...\nserver: {host: '::1'}\n", "'server' stands twice, in lines 1 and 3"),
-        ("policies:\n  default:\n    arms: []\n    arms: []\n", "'arms' stands twice, in lines 3 and 4"),
+        ("server: {port: 1}\n# ...\nserver: {host: '::1'}\n", "'server' occurs twice, in lines 1 and 3"),
+        ("policies:\n  default:\n    arms: []\n    arms: []\n", "'arms' occurs twice, in lines 3 and 4"),
         ("jobs: " + "[" * 5000, "nested too deep"),
     ],
 )
@@ -51,7 +51,7 @@ def test_what_yaml_would_lose_or_cannot_hold_is_refused_with_its_place(tmp_path:
     path.write_text(text)
     with pytest.raises(ConfigurationError, match=why):
         load_settings(path)
-    with pytest.raises(ConfigurationError, match="stands twice"):
+    with pytest.raises(ConfigurationError, match="occurs twice"):
         parse_prices(b"a: {usd_per_mtok_in: 1}\na: {usd_per_mtok_in: 2}\n", path)
 
 

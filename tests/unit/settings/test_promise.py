@@ -44,7 +44,7 @@ def test_a_promise_becomes_a_rule() -> None:
         ({"promise": {"keep_by_tag": {"team": {"legal": 2}}}}, "less than or equal to 1"),
         ({"promise": {}, "kind": "rules", "options": {"default": "small"}}, "promise: null"),
         ({"profiles": {"p": {"keep": 0.9}}}, "baseline: dearest"),
-        ({"promise": {}, "profiles": {"p": {"keep": 0.9, "cost_weight": 0.1}}}, "exclude each other"),
+        ({"promise": {}, "profiles": {"p": {"keep": 0.9, "cost_weight": 0.1}}}, "cannot be combined"),
         ({"rollout": 1.5}, "less than or equal to 1"),
         ({"mode": "dark"}, "'route' or 'shadow'"),
     ],

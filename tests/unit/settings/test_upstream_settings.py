@@ -63,10 +63,10 @@ def test_values_of_headers_are_sent_and_shown_nowhere() -> None:
         ({"base_url": "http://x/v1", "api_key_env": "K"}, "unencrypted"),
         ({"api_key_env": "K", "api_key_file": "/k"}, "not both"),
         ({"headers": {"Authorization": "x"}}, "api_key_env"),
-        ({"headers": {"x-banditd-session": "x"}}, "daemon's own"),
+        ({"headers": {"x-banditd-session": "x"}}, "the daemon sets"),
         ({"headers": {"x-a": "two\nlines"}}, "printable"),
         ({"headers": {"a b": "x"}}, "name of a header"),
-        ({"forward_headers": ["cookie"]}, "daemon's own"),
+        ({"forward_headers": ["cookie"]}, "the daemon sets"),
         ({"kind": "echo"}, "no base_url"),
         ({"kind": "carrier-pigeon"}, "echo"),
         ({"timeouts": {"idle_s": 0}}, "greater than 0"),
@@ -125,7 +125,7 @@ def test_aliases_for_what_is_there(target: str) -> None:
 
 def test_reserved_names_are_no_policies_of_a_gateway() -> None:
     for name in ("auto", "arm"):
-        with pytest.raises(ValueError, match="means something else"):
+        with pytest.raises(ValueError, match="has another meaning"):
             Settings(upstreams={"up": {"kind": "echo"}}, policies={"default": {}, name: {}})  # type: ignore[dict-item]
         Settings(policies={"default": {}, name: {}})  # type: ignore[dict-item]
 
