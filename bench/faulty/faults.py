@@ -286,6 +286,7 @@ FAULTS: Mapping[str, Fault] = {
     "400-context-llama": _refused("the same as llama.cpp says it", 400, "context-llama"),
     "400-policy": _refused("refused by a content filter", 400, "policy"),
     "400-quota": _refused("an empty account, told as a bad request", 400, "quota"),
+    "422-unknown": _refused("a parameter that this endpoint does not know", 422, "unknown"),
     "401": _refused("the key is wrong", 401, "key"),
     "402": _refused("nobody has paid", 402, "quota"),
     "403": _refused("the key may not", 403, "key"),

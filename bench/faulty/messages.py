@@ -12,14 +12,15 @@ from bench.faulty.shapes import REFUSALS, USAGE, ParsedRequest
 _TYPES: Mapping[str, str] = {
     "context": "invalid_request_error", "context-llama": "exceed_context_size_error",
     "policy": "invalid_request_error", "quota": "billing_error", "key": "authentication_error",
-    "rate": "rate_limit_error", "request": "invalid_request_error", "model": "not_found_error",
-    "server": "api_error",
+    "rate": "rate_limit_error", "request": "invalid_request_error", "unknown": "invalid_request_error",
+    "model": "not_found_error", "server": "api_error",
 }  # fmt: skip
 _MESSAGES: Mapping[str, str] = {
     "context": "prompt is too long: 208310 tokens > 200000 maximum",
     "policy": "Output blocked by content filtering policy",
     "quota": "Your credit balance is too low to access the Anthropic API.",
     "key": "invalid x-api-key",
+    "unknown": "seed: Extra inputs are not permitted",
 }
 
 

@@ -72,6 +72,12 @@ REFUSALS: Mapping[str, Mapping[str, Any]] = {
         "message": "Invalid value for 'temperature': expected a number between 0 and 2.",
         "type": "invalid_request_error", "param": "temperature", "code": "invalid_value",
     },
+    "unknown": {
+        "message": {"detail": [{
+            "type": "extra_forbidden", "loc": ["body", "user"], "msg": "Extra inputs are not permitted",
+        }]},
+        "type": "invalid_request_error", "param": None, "code": None,
+    },
     "model": {
         "message": "The model does not exist.", "type": "invalid_request_error", "param": "model",
         "code": "model_not_found",

@@ -138,6 +138,12 @@ def test_whole_answers_tell_tokens_whatever_their_shape(turn: Turn, answer: Any,
     assert said["finish_reason"] == reason
 
 
+@pytest.mark.parametrize(("total", "output"), [(331, 319), (14, 2), (10**30, 2)])
+def test_thoughts_that_only_the_total_counts_are_told(turn: Turn, total: int, output: int) -> None:
+    turn.observe({"usage": {"prompt_tokens": 12, "completion_tokens": 2, "total_tokens": total}})
+    assert reported(turn)["output_tokens"] == output
+
+
 @pytest.mark.parametrize("wrong", [-4, 10**30])
 def test_a_figure_that_cannot_be_is_left_out_and_the_rest_is_told(turn: Turn, wrong: int) -> None:
     turn.observe({"usage": {"prompt_tokens": wrong, "completion_tokens": 3}})

@@ -171,6 +171,19 @@ async def test_conversations_under_one_cache_key_do_not_take_each_others_arm(tal
         assert was_kept(await talk.turn(OPEN, prompt_cache_key="app"), first["arm"])
 
 
+@pytest.mark.parametrize("kept", ["conv_1", {"id": "conv_1"}])
+async def test_a_conversation_that_its_upstream_keeps_goes_on_there(talk: Talk, kept: Any) -> None:
+    """Each turn sends only what is new, so another upstream would know nothing of it."""
+    arms = []
+    for n in range(10):
+        body = {"model": "banditd/auto", "input": f"And the {n}th?", "conversation": kept}
+        async with talk.http.post(f"{talk.served.base}/responses", json=body) as got:
+            assert got.status == 200, await got.text()
+            arms.append(got.headers["x-banditd-arm"])
+        await settling(talk.served)
+    assert len(set(arms)) == 1
+
+
 async def test_an_unnamed_conversation_is_told_by_its_beginning_and_by_its_user(talk: Talk) -> None:
     same = {(await talk.turn(messages))["session_id"] for messages in (ASKED, OPEN, CLOSED)}
     others = [

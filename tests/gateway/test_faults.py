@@ -25,7 +25,7 @@ STATUS = {
     "silent": 504, "headers-silent": 504, "role-silent": 504, "stall-comments": 504,
     "reset": 502, "eof-start": 502, "eof-role": 502, "cut-start": 502, "malformed-start": 502,
     "error-first": 502, "error-role": 502, "error-rate": 429, "error-quota": 502, "error-context": 400,
-    "400": 400, "400-context": 400, "400-context-llama": 400, "400-policy": 400, "400-quota": 502,
+    "400": 400, "400-context": 400, "400-context-llama": 400, "400-policy": 400, "400-quota": 502, "422-unknown": 422,
     "401": 502, "402": 502, "403": 502, "404": 502,
     "429": 429, "429-after": 429, "429-after-ms": 429, "429-date": 429, "429-quota": 502,
     "500": 502, "502": 502, "503": 429, "529": 429, "redirect": 502, "html": 502, "json-error": 502,
@@ -185,7 +185,8 @@ async def test_an_overloaded_arm_is_left_alone_for_as_long_as_it_asks(serve: Ser
 
 
 @pytest.mark.parametrize(
-    ("name", "opens"), [("401", True), ("400", False), ("400-context", False), ("400-policy", False)]
+    ("name", "opens"),
+    [("401", True), ("400", False), ("422-unknown", False), ("400-context", False), ("400-policy", False)],
 )
 async def test_what_opens_a_breaker_at_once_and_what_never_does(
     serve: Serve, faulty: Faulty, name: str, opens: bool

@@ -49,6 +49,7 @@ STREAMS: dict[str, tuple[str, str]] = {
     "400-context-llama": ("context", "400"),
     "400-policy": ("policy", "content_filter"),
     "400-quota": ("auth", "insufficient_quota"),
+    "422-unknown": ("request", "invalid_request_error"),
     "401": ("auth", "invalid_api_key"),
     "402": ("auth", "insufficient_quota"),
     "403": ("auth", "invalid_api_key"),

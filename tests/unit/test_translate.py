@@ -81,9 +81,11 @@ def conversations(draw: st.DrawFn) -> dict[str, Any]:
         body["tools"] = [{"name": draw(NAMES), "description": draw(WORDS), "input_schema": schema}]
         choices = ({"type": "auto"}, {"type": "any"}, {"type": "none"}, {"type": "tool", "name": "f"})
         body["tool_choice"] = draw(st.sampled_from(choices))
-    for name, values in (("temperature", st.floats(0, 1)), ("top_p", st.floats(0, 1)), ("stream", st.booleans())):
-        if draw(st.booleans()):
-            body[name] = draw(values)
+    tuned = draw(st.sampled_from((None, "temperature", "top_p")))  # both at once are refused
+    if tuned is not None:
+        body[tuned] = draw(st.floats(0, 1))
+    if draw(st.booleans()):
+        body["stream"] = draw(st.booleans())
     if draw(st.booleans()):
         body["stop_sequences"] = draw(st.lists(WORDS, min_size=1, max_size=4))
     return body
@@ -271,6 +273,12 @@ def test_thoughts_instructions_and_limits() -> None:
     assert (told["system"], told["max_tokens"], told["temperature"]) == ("a\n\nc", 8192, 1)
     limited = to_messages.to_messages({"model": "m", "messages": asked, "max_completion_tokens": 3, "max_tokens": 9})
     assert limited["max_tokens"] == 3
+    both = to_messages.to_messages({"model": "m", "messages": asked, "temperature": 0.5, "top_p": 1})
+    assert (both["temperature"], "top_p" in both) == (0.5, False)
+    named: Any = {"messages": [], "metadata": {"user_id": "u" * 64}}
+    assert to_chat.to_chat(named)["user"] == "u" * 64
+    named["metadata"]["user_id"] += "_session_4711"
+    assert "user" not in to_chat.to_chat(named)
     assert to_chat.to_chat({"max_tokens": 3}, max_tokens="max_completion_tokens")["max_completion_tokens"] == 3
 
 

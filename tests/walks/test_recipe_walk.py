@@ -200,7 +200,7 @@ async def test_a_recipe_is_added_and_stays_what_it_is(open_daemon: OpenDaemon) -
             with pytest.raises(InvalidInputError, match="trio"):
                 await arms.patch("default", "trio", changes)
         nested = Recipe(arm="nest", kind="fallback", members=("a", "trio"))
-        with pytest.raises(InvalidInputError, match="a recipe itself"):
+        with pytest.raises(InvalidInputError, match="itself a recipe"):
             await arms.add(Arm(policy="default", arm="nest", upstream_model="nest", recipe=nested))
         await arms.delete("default", "trio")
         with pytest.raises(ConflictError, match="another name"):
@@ -214,11 +214,11 @@ async def test_a_recipe_is_added_and_stays_what_it_is(open_daemon: OpenDaemon) -
         (
             {"kind": "agree", "members": ["a", "x"], "else": "c"},
             {},
-            r"arms.3.recipe.members.1: .*which is no arm here",
+            r"arms.3.recipe.members.1: .*which is not an arm of this policy",
         ),
-        ({"kind": "agree", "members": ["a", "b"], "else": "duo"}, {}, r"arms.3.recipe.else: .*a recipe itself"),
+        ({"kind": "agree", "members": ["a", "b"], "else": "duo"}, {}, r"arms.3.recipe.else: .*itself a recipe"),
         ({"kind": "agree", "members": ["a", "b"]}, {}, r"arms.3.recipe: .*needs the arm to ask"),
-        ({"kind": "best_of", "members": ["a", "b"]}, {}, r"arms.3.recipe: .*needs 3 members"),
+        ({"kind": "best_of", "members": ["a", "b"]}, {}, r"arms.3.recipe: .*needs at least 3 members"),
         ({"kind": "fallback", "members": ["a", "b"]}, {"price": {"usd_per_request": 1}}, r"arms.3.price: .*no price"),
         ({"kind": "fallback", "members": ["a", "b"]}, {"capabilities": ["x"]}, r"arms.3.capabilities: "),
     ],

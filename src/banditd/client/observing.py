@@ -12,11 +12,12 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
+from banditd.core.tokens import MAX_TOKENS, with_thoughts
+
 Json = Any
 logger = logging.getLogger(__name__)
 Finished = Callable[["Tally"], None]
 MAX_ID: Final = 256
-_MOST_TOKENS: Final = 1_000_000_000  # the most that a usage report may say
 _ENDS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 
@@ -85,7 +86,9 @@ class Tally:
             return
         if get(usage, "prompt_tokens") is not None:
             details = get(usage, "prompt_tokens_details")
-            self._note(get(usage, "prompt_tokens"), get(usage, "completion_tokens"), get(details, "cached_tokens"))
+            taken = get(usage, "prompt_tokens")
+            given = with_thoughts(taken, get(usage, "completion_tokens"), get(usage, "total_tokens"))
+            self._note(taken, given, get(details, "cached_tokens"))
         elif get(usage, "cache_read_input_tokens") is None and get(usage, "cache_creation_input_tokens") is None:
             cached = get(get(usage, "input_tokens_details"), "cached_tokens")
             self._note(get(usage, "input_tokens"), get(usage, "output_tokens"), cached)
@@ -104,7 +107,7 @@ class Tally:
         named = {"input_tokens": given, "output_tokens": made, "cached_input_tokens": cached}
         # A figure that cannot be is left out, and the rest of the report stands.
         self.fields |= {
-            name: value for name, value in named.items() if type(value) is int and 0 <= value <= _MOST_TOKENS
+            name: value for name, value in named.items() if type(value) is int and 0 <= value <= MAX_TOKENS
         }
 
 

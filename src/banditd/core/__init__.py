@@ -1,1 +1,1 @@
-"""Floor 0: the words of the domain. Types and errors; imports nothing of banditd."""
+"""Floor 0: the domain's types and errors. It imports nothing else from banditd."""

@@ -1,4 +1,6 @@
-"""The anchor (what a policy was when it was last good, beside what it has become), and what may slowly be lost."""
+"""The anchor: the frozen policy of a time when it was last known to be good. Live decisions are compared with it,
+so that a slow loss of quality is noticed.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +12,16 @@ from typing import Any, Final
 from banditd.core.rewards import RewardEvent
 
 FIRST_REWARDS: Final = 500
-"""Rewarded decisions from which a policy that has no anchor takes its first one."""
+"""A policy without an anchor takes its first one after this many rewarded decisions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frozen:
-    """What of a policy stands still beside its sums. All are JSON.
+    """The configuration that an anchor keeps, next to the policy's sums. Everything in it is JSON.
 
-    settings : fields of ``PolicySettings`` but its prior, and ``cost_weight``. arms : by name, fields of
-    ``ArmPrior``, with ``enabled`` and ``min_share``. prior : text of a prior file; None without one.
+    settings : fields of ``PolicySettings`` (without its prior) and ``cost_weight``.
+    arms : arm name -> fields of ``ArmPrior``, plus ``enabled`` and ``min_share``.
+    prior : text of a prior file, or None.
     """
 
     settings: Mapping[str, Any]
@@ -28,10 +31,12 @@ class Frozen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anchor:
-    """How an anchor stands.
+    """An anchor and the state of its tests.
 
-    version : of the learner's state. promotion : the newest release that was promoted when it was taken; None for
-    none. test : ``ope.drops.AnchorTest`` as JSON. alarm_day : of the first alarm, since 1970; None for none.
+    version : version of the learner's state when the anchor was taken.
+    promotion : the newest release that had been promoted by then, or None.
+    test : ``ope.drops.AnchorTest`` as JSON.
+    alarm_day : day of the first alarm, counted from 1970-01-01; None if there was none.
     """
 
     policy: str
@@ -48,7 +53,7 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnchorState:
-    """An anchor with all that it decides by. segments : (arm, epoch, packed sums)."""
+    """An anchor with everything it needs to decide. segments : (arm, epoch, packed sums)."""
 
     anchor: Anchor
     frozen: Frozen
@@ -59,8 +64,12 @@ class AnchorState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnchorOutcome:
-    """A rewarded decision beside an anchor. live : on whose side. share : of the traffic that is the anchor's.
-    differ : whether both have drawn otherwise. value : in [0, 1].
+    """A rewarded decision that was made while an anchor was running.
+
+    live : True if the live policy decided it, False if the anchor did.
+    share : share of the traffic that the anchor decides.
+    differ : whether the drawn arm came from the part where the two probability vectors do not overlap.
+    value : reward in [0, 1].
     """
 
     anchor_id: str
@@ -74,7 +83,7 @@ class AnchorOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnchorEvent:
-    """event : ``taken``, ``renewed`` or ``alarm``."""
+    """An entry in an anchor's history. event : ``taken``, ``renewed`` or ``alarm``."""
 
     event: str
     anchor_id: str
@@ -85,7 +94,7 @@ class AnchorEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taking:
-    """Who takes an anchor, and why. promotion : the newest release that was promoted."""
+    """A request to take an anchor: by whom and why. promotion : the newest release that was promoted."""
 
     at_us: int
     frozen: Frozen
@@ -97,10 +106,10 @@ class Taking:
 def anchored_outcome(
     decision_id: str, events: tuple[RewardEvent, ...], merged: tuple[float, float] | None, kept: Mapping[str, object]
 ) -> AnchorOutcome | None:
-    """None where the decision was made beside no anchor, or has default rewards alone.
+    """The outcome for an anchor's tests; None if no anchor was running or all rewards are defaults.
 
-    merged : (weight, reward) of the events. kept : what the decision has of a release or an anchor; where that is
-    damaged, it says nothing.
+    merged : (weight, reward) of the events.
+    kept : what the decision stored about its release or anchor; a damaged entry gives None.
     """
     if "anchor" not in kept or merged is None or all(event.kind == "default" for event in events):
         return None
@@ -122,10 +131,11 @@ def anchored_outcome(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftRule:
-    """What is tolerated of a slow loss of quality.
+    """How much slow loss of quality is tolerated.
 
-    anchor_share : of the traffic that the anchor decides, in [0, 1); 0: there is none. worse_by : how much lower
-    the mean reward may become, in (0, 1). days_per_false_alarm : of each test, on the average at least, > 1.
+    anchor_share : share of the traffic that the anchor decides, in [0, 1); 0 turns the anchor off.
+    worse_by : how far the mean reward may fall, in (0, 1).
+    days_per_false_alarm : least mean number of days between false alarms, for each test; > 1.
     """
 
     anchor_share: float = 0.0
@@ -134,5 +144,5 @@ class DriftRule:
 
     @property
     def log_needed(self) -> float:
-        """Logarithm of the evidence that is an alarm."""
+        """Natural logarithm of the evidence that raises an alarm."""
         return math.log(self.days_per_false_alarm)

@@ -1,4 +1,4 @@
-"""Attempts: the calls of upstreams that one decision took, and the kinds of failure they end with."""
+"""Attempts: the upstream calls that one decision took, and the classes of error they can end with."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OF_STATUS: Final[dict[int, ErrorClass]] = {
     499: "client_gone", 503: "overload", 504: "timeout", 529: "overload",
 }  # fmt: skip
 _STATUS: Final = re.compile(r"(?<![0-9])([45][0-9]{2})(?![0-9])")
-# The first that matches tells: "context deadline exceeded" is a timeout, "connection refused" no refusal to answer.
+# The first match wins: "context deadline exceeded" is a timeout, "connection refused" is not a refusal to answer.
 _WORDS: Final[dict[ErrorClass, str]] = {
     "client_gone": r"cancel|client.?(gone|clos|disconnect|abort)",
     "timeout": r"time.?out|timed.?out|deadline",
@@ -31,12 +31,13 @@ _PATTERNS: Final = {kind: re.compile(words, re.IGNORECASE) for kind, words in _W
 
 
 class Attempt(NamedTuple):
-    """One call of an arm's upstream. ``error`` None: it answered.
+    """One call of an arm's upstream. ``error`` is None if it answered.
 
-    latency_ms : from its request to its last token, or to its failure. first_token_ms : to its first, of a stream.
-    The tokens and ``cost_usd`` are those of this call alone; a failed one may have used some. retry_after_s : how
-    long an overloaded upstream asked to be left alone. recipe : the recipe that made the call of its part; None: the
-    arm was called for itself.
+    latency_ms : from sending the request to the last token, or to the failure.
+    first_token_ms : from sending the request to the first token of a stream.
+    input_tokens, output_tokens, cached_input_tokens, cost_usd : of this call alone; a failed call may have used some.
+    retry_after_s : how long an overloaded upstream asked us to wait.
+    recipe : the recipe that this call was part of; None if the arm was called for itself.
     """
 
     arm: str
@@ -52,19 +53,19 @@ class Attempt(NamedTuple):
 
     @property
     def served_as(self) -> str:
-        """The arm that has served where this call's answer counts."""
+        """The arm that counts as having served if this call's answer is the one used."""
         return self.recipe or self.arm
 
     @property
     def has_figures(self) -> bool:
-        """Whether its tokens or its dollars are told."""
+        """Whether its tokens or its cost were reported."""
         return not (self.input_tokens is None and self.output_tokens is None and self.cost_usd is None)
 
 
 def error_class_of(text: str) -> ErrorClass:
-    """The class of a failure that a client tells in its own words; ``server`` where they say nothing.
+    """Classify an error that a client describes in its own words; ``server`` if nothing matches.
 
-    Class names stand for themselves, HTTP status codes and the usual names of exceptions are understood.
+    It understands the class names themselves, HTTP status codes and common exception names.
     """
     if text in ERROR_CLASSES:
         return text  # type: ignore[return-value]  # one of the literals
@@ -78,10 +79,10 @@ def error_class_of(text: str) -> ErrorClass:
 def attempts_of(
     attempts: tuple[Attempt, ...], *, chosen_arm: str, served_arm: str | None, error: str | None
 ) -> tuple[Attempt, ...]:
-    """The calls that a usage report tells of, in order, whichever way it tells them; never empty.
+    """The calls that a usage report describes, in order; never empty.
 
-    A report without ``attempts`` that names another arm than the chosen one says that the chosen one did not answer
-    (``error`` is its failure, ``server`` where nothing is said) and that the other did.
+    A report without ``attempts`` that names a different ``served_arm`` means: the chosen arm failed (with ``error``,
+    or ``server`` if none is given) and ``served_arm`` answered.
     """
     if attempts:
         return attempts

@@ -1,4 +1,4 @@
-"""A candidate: a named difference to a policy that nobody changes once it is there. A value; no behaviour, no I/O."""
+"""A candidate: a named, immutable set of changes to a policy. A value; no behaviour, no I/O."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
 CandidateClass = Literal["A", "C"]
-"""``A``: decides otherwise from the same sums. ``C``: also wants answers that the policy's log cannot have."""
+"""``A``: decides differently from the same sums. ``C``: also needs answers that the policy's log cannot contain."""
 SETTINGS: Final = ("kind", "options", "exploration_floor", "cost_weight", "promise")
 """Settings of a policy that a candidate may change, by their names in the configuration."""
 ARM_FIELDS: Final = ("enabled", "min_share", "max_share", "params", "rename_params", "upstream_model")
@@ -18,17 +18,19 @@ OTHER_SUMS: Final = frozenset(
         "caller_features", "context_tags",
     }
 )  # fmt: skip
-"""Settings that change what is learned, not how is decided."""
+"""Settings that change what is learned, rather than how decisions are made. A candidate may not change them."""
 OTHER_ARM_SUMS: Final = frozenset({"quality_prior", "prior_worth", "quality_tier"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A difference to a policy.
+    """A set of changes to a policy.
 
-    candidate_id : of this one; a name is free again once its candidate is deleted. settings : of ``SETTINGS``;
-    ``promise`` has the fields that change, None is no promise. arms : arm to its fields of ``ARM_FIELDS``.
-    key_name : of the API key that created it.
+    candidate_id : unique; the name can be used again once its candidate is deleted.
+    settings : changed settings, keyed by ``SETTINGS``; ``promise`` holds only the fields that change, None removes
+    it.
+    arms : arm -> changed fields, keyed by ``ARM_FIELDS``.
+    key_name : API key that created it.
     """
 
     candidate_id: str
@@ -40,15 +42,15 @@ class Candidate:
     key_name: str | None = None
 
     def plain(self) -> dict[str, Any]:
-        """The same as JSON has it."""
+        """The candidate as JSON-compatible values."""
         return asdict(self)
 
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> Candidate:
-        """Inverse of ``plain``. Raises TypeError for what is none."""
+        """Inverse of ``plain``. Raises TypeError if ``values`` is not a candidate."""
         return cls(**values)
 
     def says_the_same(self, other: Candidate) -> bool:
-        """Whether both are the same difference to the same policy."""
-        mine, theirs = ((one.policy, dict(one.settings), dict(one.arms)) for one in (self, other))
-        return mine == theirs
+        """Whether both make the same changes to the same policy."""
+        this, that = ((one.policy, dict(one.settings), dict(one.arms)) for one in (self, other))
+        return this == that

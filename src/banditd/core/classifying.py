@@ -1,4 +1,4 @@
-"""Classifiers: a model that gives a query one of a few labels, which becomes its tag. No I/O."""
+"""Classifiers: a model that assigns one of a few labels to a query, which then becomes a tag. No I/O."""
 
 from __future__ import annotations
 
@@ -9,18 +9,22 @@ from typing import Final
 from banditd.core.types import Price
 
 QUERY: Final = "{query}"
-"""Where the query's text stands in a prompt."""
+"""Placeholder for the query's text in a prompt."""
 CLASSIFIED: Final = "classified:"
-"""Before a tag, the name of a fact of the query: 1 where the classifier gave it, 0 where it was asked in vain."""
+"""Prefix of the fact that records a classifier's result for a tag: 1 if it returned a label, 0 if it failed to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassifierRule:
-    """The classifier of a policy as the operator has configured it.
+    """A policy's classifier, as configured by the operator.
 
-    prompt : holds ``QUERY``. labels : values that the tag may get. timeout_s : that a query waits at most.
-    usd_per_day : no call is made where the last 24 hours would cost more; None: no limit. cache : texts whose label
-    is remembered. max_chars : of a text; the middle of a longer one is left out. concurrency : calls at once.
+    prompt : contains ``QUERY``.
+    labels : the values that the tag may take.
+    timeout_s : longest time that a query waits for the label.
+    usd_per_day : no call is made if it would raise the cost of the last 24 hours above this; None: no limit.
+    cache : number of texts whose labels are remembered.
+    max_chars : longer texts lose their middle.
+    concurrency : calls that may run at once.
     """
 
     policy: str
@@ -38,18 +42,18 @@ class ClassifierRule:
     concurrency: int = 16
 
     def label_in(self, reply: str) -> str | None:
-        """The label that a reply is, whatever its case and white space; None where it is none."""
+        """The label in a reply, ignoring case and white space; None if the reply is not one of the labels."""
         words = plain(reply)
         return next((label for label in self.labels if plain(label) == words), None)
 
 
 def plain(text: str) -> str:
-    """What is left of a label where case and white space do not matter."""
+    """The text with case folded and white space normalised, for comparing labels."""
     return " ".join(text.split()).casefold()
 
 
 def tags_by_classifier(facts: Mapping[str, float]) -> dict[str, bool]:
-    """The tags that a classifier was asked for, and whether it gave one."""
+    """Tag -> whether the classifier returned a label for it; only tags that it was asked for."""
     return {
         name.removeprefix(CLASSIFIED): value > 0.0 for name, value in facts.items() if name.startswith(CLASSIFIED)
     }

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 Outcome = Literal["baseline", "served", "same", "inconsistent"]
-"""Whose answer is better: the baseline's or the served one's in both orders; neither's; another one in each order."""
+"""Which answer is better: the baseline's or the served one (preferred in both orders), neither (``same``), or
+``inconsistent`` if the preference changed with the order.
+"""
 Better = Literal["first", "second", "same"]
 
 
 def outcome_of(served_first: Better, baseline_first: Better) -> Outcome:
-    """Of two verdicts on one pair: with the served answer as the first, and with the baseline's.
+    """Combine two verdicts on one pair: one with the served answer first, one with the baseline's first.
 
-    Preferred is only what is preferred in both orders. One that says ``same`` in one of them prefers neither.
+    An answer is preferred only if both orders prefer it. If either verdict is ``same``, so is the outcome.
     """
     one = {"first": "served", "second": "baseline", "same": "same"}[served_first]
     other = {"first": "baseline", "second": "served", "same": "same"}[baseline_first]
@@ -24,8 +26,9 @@ def outcome_of(served_first: Better, baseline_first: Better) -> Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairToCompare:
-    """Two answers to one query. arm : whose answer the second is, a probe's; served_arm : whose was served.
+    """Two answers to one query: the one that was served, and a probe's.
 
+    served_arm : the arm that served. arm : the arm that was probed.
     probability : with which the query was probed, in (0, 1].
     """
 
@@ -44,7 +47,7 @@ class PairToCompare:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonTask:
-    """A pair that is claimed. lease : names this claim. attempts : this one included."""
+    """A claimed pair. lease : identifies this claim. attempts : counts this one."""
 
     task_id: str
     lease: str
@@ -54,28 +57,30 @@ class ComparisonTask:
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What was said of a pair with the served answer as the first, and with the baseline's."""
+    """The verdicts on a pair: with the served answer first, and with the baseline's first."""
 
     served_first: Better
     baseline_first: Better
 
     @property
     def outcome(self) -> Outcome:
-        """Of both."""
+        """The outcome of both verdicts together."""
         return outcome_of(self.served_first, self.baseline_first)
 
 
 def shows_served_first(task_id: str) -> bool:
-    """Whether whoever leases the pair is shown the served answer as the first: a coin that cannot be guessed from
-    the texts, the same at every lease.
+    """Whether the served answer is shown first to whoever leases the pair.
+
+    A coin toss that the texts do not reveal and that is the same for every lease.
     """
     return int(task_id[-1], 16) % 2 == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """What a judge's version has said of a pair. served_chars, answer_chars : lengths of the served answer and of the
-    baseline's, as they were compared; None of old ones.
+    """A judge version's verdict on a pair.
+
+    served_chars, answer_chars : lengths of the served and the baseline's answer as compared; None for old verdicts.
     """
 
     policy: str
@@ -87,9 +92,11 @@ class Compared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredComparison:
-    """A comparison as stored. arm : the baseline. probability : with which the query was probed, in (0, 1].
+    """A comparison as stored.
 
-    orders : None of old ones.
+    arm : the baseline.
+    probability : with which the query was probed, in (0, 1].
+    orders : None for old comparisons.
     """
 
     decision_id: str
@@ -109,7 +116,7 @@ class StoredComparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonFilter:
-    """Which comparisons, newest decisions first. before_id : only of older decisions than that one."""
+    """Selects comparisons, newest decisions first. before_id : only decisions older than this one."""
 
     judge: str | None = None
     policy: str | None = None

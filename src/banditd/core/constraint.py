@@ -1,4 +1,4 @@
-"""What an operator says of the arms for some queries."""
+"""Operator constraints: which arms may answer some of the queries."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Literal, NamedTuple
 
 
 class ArmConstraint(NamedTuple):
-    """Of some arms, for the queries for which its conditions hold (``deciding/constraints.py``).
+    """A rule about some arms, for the queries that meet its conditions (``deciding/constraints.py``).
 
-    action : ``force``: only these arms may answer; ``forbid``: none of these; ``prefer``: only these, where one of
-    them may.
+    action : ``force``: only these arms may answer; ``forbid``: none of these may; ``prefer``: only these, as long as
+    one of them is eligible.
     """
 
     name: str
@@ -17,7 +17,7 @@ class ArmConstraint(NamedTuple):
     arms: frozenset[str]
 
     def excludes(self, arm: str) -> bool:
-        """Whether the arm is one that the constraint keeps from answering."""
+        """Whether the constraint keeps this arm from answering."""
         return (arm in self.arms) == (self.action == "forbid")
 
     @property

@@ -1,4 +1,4 @@
-"""The features of many queries as arrays, row by row."""
+"""The features of many queries as arrays, one row per query."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from banditd.core.types import Context, FloatArray, IntArray
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contexts:
-    """The features of several queries, row by row: x float64 (n_queries, n_features), cluster intp (n_queries,)."""
+    """The features of several queries. x : float64 (n_queries, n_features). cluster : intp (n_queries,)."""
 
     x: FloatArray
     cluster: IntArray
@@ -31,5 +31,5 @@ class Contexts:
         return int(self.x.shape[0])
 
     def take(self, rows: IntArray) -> Contexts:
-        """Those of some of the queries."""
+        """The contexts of the given rows."""
         return Contexts(self.x[rows], self.cluster[rows], [self.facts[i] for i in rows.tolist()])

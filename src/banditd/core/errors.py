@@ -7,18 +7,18 @@
     ├── NotFoundError            no such decision, arm, policy, reward
     ├── ConflictError            the same key with another body, an arm that exists, ...
     ├── GoneError                the reward window has closed and the policy rejects late rewards
-    ├── ForbiddenError           the key has not the scope
+    ├── ForbiddenError           the API key lacks the scope
     ├── UnauthenticatedError     no key, or an unknown one
     ├── RateLimitedError         too many requests; ``retry_after_s``
     │   └── BudgetExhaustedError a budget that rejects is used up
-    ├── UnavailableError         a part that is needed does not answer; ``retry_after_s``
+    ├── UnavailableError         a needed part does not answer; ``retry_after_s``
     │   ├── EncoderUnavailableError
     │   ├── EncoderOverloadedError
     │   └── StorageUnavailableError
-    │       └── OutcomeUnknownError  the connection broke during the commit, and nobody knows whether it happened
+    │       └── OutcomeUnknownError  the connection broke during a commit, which may or may not have happened
     ├── LeaseLostError           another replica has taken over the learner
     ├── ConfigurationError       the configuration cannot work; says what to change
-    └── InvariantError           a bug: something that cannot be is
+    └── InvariantError           a bug: something that must never happen did
 
 The classes carry data, not HTTP; ``web/problems.py`` holds the only table to status codes.
 """
@@ -92,7 +92,10 @@ class RateLimitedError(BanditdError):
 
 
 class BudgetExhaustedError(RateLimitedError):
-    """A budget is used up, or too short for one call, and rejects; ``retry_after_s`` until its window ends."""
+    """A budget is used up, or cannot pay for one call, and its rule is to reject.
+
+    ``retry_after_s``: until its window ends.
+    """
 
     default_code = "BUDGET_EXHAUSTED"
 
@@ -122,13 +125,13 @@ class StorageUnavailableError(UnavailableError):
 
 
 class DatabaseDamagedError(StorageUnavailableError):
-    """What the database's file holds cannot be read any more."""
+    """The database file is damaged and cannot be read."""
 
     default_code = "DATABASE_DAMAGED"
 
 
 class OutcomeUnknownError(StorageUnavailableError):
-    """It may be stored or not: the connection broke during the commit, and the database could not be asked."""
+    """The connection broke during a commit and the database could not be asked whether it succeeded."""
 
     default_code = "OUTCOME_UNKNOWN"
 
@@ -146,7 +149,7 @@ class InvariantError(BanditdError):
 
 
 class DecisionDamagedError(InvariantError):
-    """The stored row of a decision is not what was committed: nobody can say what it was."""
+    """The stored row of a decision differs from what was committed and cannot be recovered."""
 
     default_code = "DECISION_DAMAGED"
 

@@ -1,4 +1,4 @@
-"""An evaluation: what the log, or cases with known scores, say of a candidate. Values; no behaviour, no I/O."""
+"""Evaluations: what the log, or cases with known scores, say about a candidate. Values; no behaviour, no I/O."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ DEFAULT_MARGIN: Final = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What is to be found out.
+    """What an evaluation is to find out.
 
-    candidate : a copy; it may be deleted meanwhile. against : ``incumbent``, the policy as it stands, or the name of
-    an arm. since_us, until_us : decisions of that time; None: no end. margin : of mean reward, that the candidate may
-    be worse. interval : ``fixed`` holds at one look, ``anytime`` at all looks together. method : ``log``;
-    ``cases`` that came with the question and are not kept; or ``shadow``, what is counted while the policy decides.
+    candidate : a copy; the original may be deleted in the meantime.
+    against : ``incumbent`` (the policy as it is) or the name of an arm.
+    since_us, until_us : time range of the decisions; None: unbounded.
+    margin : how much lower the candidate's mean reward may be.
+    interval : ``fixed`` is valid at one look, ``anytime`` at all looks together.
+    method : ``log``; ``cases`` (sent with the question, not kept); or ``shadow`` (counted while the policy decides).
     """
 
     candidate: Candidate
@@ -36,7 +38,12 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What was found out. reason : why, in words. settles : what would settle it. figures : as JSON has them."""
+    """The result of an evaluation.
+
+    reason : why, in words.
+    settles : what would be needed for a clear answer.
+    figures : JSON-compatible values.
+    """
 
     phase: Phase
     reason: str
@@ -46,7 +53,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """A question and how far it is. done, total : decisions of the log. attempts : times that it was begun."""
+    """A question and its progress. done, total : decisions of the log. attempts : how often it was started."""
 
     evaluation_id: str
     question: Question
@@ -65,7 +72,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredCase:
-    """text : the prompt. scores : by arm, in [0, 1]. tags : of the query."""
+    """A case with known scores. text : the prompt. scores : arm -> score in [0, 1]. tags : the query's tags."""
 
     text: str
     scores: Mapping[str, float]

@@ -1,4 +1,4 @@
-"""Golden sets: prompts that every arm answers anew each day, to be scored by a judge. No I/O."""
+"""Golden sets: fixed prompts that every arm answers each day, to be scored by a judge. No I/O."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from typing import Final, Literal
 from banditd.core.anchor import DriftRule
 
 GoldenState = Literal["waiting", "calling", "answered", "judging", "judged", "failed", "lost", "dropped"]
-"""The arm is to be called, is being called; the judge is to be called, is being called; scored; no call gave an
-answer or a verdict; whoever called was killed; it was not made on its day."""
+"""``waiting``, ``calling``: the arm's call is due, is running. ``answered``, ``judging``: the judge's call is due,
+is running. ``judged``: scored. ``failed``: no call gave an answer or a verdict. ``lost``: the process that
+called was killed. ``dropped``: it was not made on its day.
+"""
 MAX_ATTEMPTS: Final = 3
-"""Calls of the arm, and of the judge, for one case; the failed ones included."""
+"""Most calls of the arm, and of the judge, for one case, counting failures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenPrompt:
-    """prompt_id : hash of what it says. body : of a chat, without a model. input_tokens : about."""
+    """A prompt of a golden set.
+
+    prompt_id : hash of its content. body : a chat request without a model. input_tokens : estimated.
+    """
 
     prompt_id: str
     body: Mapping[str, object]
@@ -26,8 +31,11 @@ class GoldenPrompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenRule:
-    """The golden set of a policy. judge : its name. usd_per_day : cap on the calls of arms and judge together, in a
-    day of UTC. drift : what is tolerated of one arm.
+    """The golden set of a policy.
+
+    judge : name of the judge.
+    usd_per_day : cap on the calls of arms and judge together, per UTC day.
+    drift : how much loss is tolerated, for each arm.
     """
 
     policy: str
@@ -41,9 +49,13 @@ class GoldenRule:
 class GoldenCase:
     """One prompt for one arm on one day.
 
-    day : of UTC, since 1970. version : of arm and judge: scores of another one are not comparable. position : of the
-    prompt in the set. reserve_usd : what is set aside for its next call. answer : that the judge is to score.
-    attempts : of its next call, this one included. lease : names this claim; None of one that is not claimed.
+    day : UTC day, counted from 1970-01-01.
+    version : of arm and judge; scores of different versions are not comparable.
+    position : of the prompt in the set.
+    reserve_usd : set aside for its next call.
+    answer : the text that the judge scores.
+    attempts : of its next call, counting that one.
+    lease : identifies the claim; None if not claimed.
     """
 
     policy: str
@@ -60,8 +72,10 @@ class GoldenCase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenWatch:
-    """What the days have shown of one arm. test : ``ope.drops.GoldenTest`` as JSON. alarm_day : of the first alarm
-    of this version; None for none.
+    """The running drift test of one arm.
+
+    test : ``ope.drops.GoldenTest`` as JSON.
+    alarm_day : day of this version's first alarm, or None.
     """
 
     arm: str

@@ -19,11 +19,11 @@ _VARIANT: Final = 2 << 62
 _MAX_MILLISECOND: Final = (1 << 48) - 1
 _SLACK_US: Final = 60_000_000
 _ROLLBACK_TOLERATED_MS: Final = 10_000
-"""A clock that steps back by less keeps its ids monotonic; a larger step is another time altogether."""
+"""If the clock steps back by less than this, ids stay monotonic; a larger step is taken as a new time."""
 
 
 class _Sequence:
-    """The last id that was handed out; the 74 bits behind the millisecond are a random-seeded counter."""
+    """The last id that was issued. The 74 bits after the millisecond are a counter that starts at a random number."""
 
     __slots__ = ("lock", "millisecond", "tail")
 
@@ -33,7 +33,7 @@ class _Sequence:
         self.tail = 0
 
     def next(self, millisecond: int, steps: Sequence[int]) -> list[str]:
-        """The next ids of that millisecond, each by its step >= 0 beyond the one after the last."""
+        """The next ids of that millisecond. Each one is its step (>= 0) plus one above the one before."""
         made = []
         with self.lock:
             behind = self.millisecond - millisecond
@@ -70,24 +70,24 @@ def new_id(now_us: int) -> str:
 
 
 def new_ids(now_us: int, count: int) -> list[str]:
-    """So many ids at once, ascending."""
+    """``count`` ids at once, ascending."""
     millisecond = min(max(now_us // 1000, 0), _MAX_MILLISECOND)
-    noise = secrets.token_bytes(4 * count)  # asking the system for each by itself costs more than the ids
+    noise = secrets.token_bytes(4 * count)  # one system call for each would cost more than the ids themselves
     return _sequence.next(millisecond, struct.unpack(f"{count}I", noise))
 
 
 def first_id(since_us: int) -> str:
-    """A bound at or below the ids of all that was made since then: an id lies within seconds of its time."""
+    """A lower bound for the ids of everything made since then; allows for ids being seconds away from their time."""
     return lowest_id(since_us - _SLACK_US)
 
 
 def end_id(until_us: int) -> str:
-    """A bound above the ids of all that was made before then."""
+    """An upper bound for the ids of everything made before then."""
     return lowest_id(until_us + _SLACK_US)
 
 
 def lowest_id(at_us: int) -> str:
-    """The smallest UUIDv7 of that millisecond: a bound for ranges over ids."""
+    """The smallest UUIDv7 of that millisecond, for id ranges."""
     return _text(min(max(at_us // 1000, 0), _MAX_MILLISECOND), 0)
 
 

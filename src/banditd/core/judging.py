@@ -1,4 +1,4 @@
-"""Judges: what one is, an answer that waits for one, and what it said. No I/O."""
+"""Judges: their rules, the answers waiting for a verdict, and the verdicts. No I/O."""
 
 from __future__ import annotations
 
@@ -12,26 +12,31 @@ from banditd.core.types import Price
 
 SOURCE_PREFIX: Final = "judge:"
 METRIC: Final = "quality"
-"""Of the rewards that verdicts become, as of those of people."""
+"""The metric of rewards that come from verdicts; people's rewards use the same one."""
 DEFAULT_RUBRIC: Final = (
     "1 means: it does all that was asked, it is correct as far as you can tell, and nothing needed is missing.\n"
     "0.5 means: it helps, but something needed is missing or wrong.\n"
     "0 means: it is wrong, does not do what was asked, or refuses without need."
 )
 RewardState = Literal["pending", "counted", "refused", "withheld", "withdrawn"]
-"""What became of a verdict as a reward: it is to be one, is one, could not be one (its decision takes none), is none
-because its judge is refused, was one and was taken back."""
+"""What happened to a verdict's reward. ``pending``: not submitted yet. ``counted``: it is a reward. ``refused``:
+the decision takes no reward. ``withheld``: its judge is refused. ``withdrawn``: it was a reward and was taken
+back.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeRule:
-    """A judge as the operator has configured it.
+    """A judge, as configured by the operator.
 
-    kind : ``upstream``: the daemon calls ``model`` of ``upstream``; ``client``: somebody leases its tasks over HTTP.
-    share : of the answers, in (0, 1]. policies : whose; empty: of all. people : the sources of rewards that count as
-    people's labels. usd_per_day : no call is made where the last 24 hours have cost that; None: no limit.
-    max_waiting : answers that wait at most. keep_s : how long one waits at most. lease_s : of one task. probes : what
-    other arms answer for it too.
+    kind : ``upstream``: the daemon calls ``model`` at ``upstream``. ``client``: a client leases its tasks over HTTP.
+    share : share of the answers that are judged, in (0, 1].
+    policies : whose answers are judged; empty: all policies.
+    people : sources of rewards that count as people's labels.
+    usd_per_day : no call is made once the last 24 hours have cost this much; None: no limit.
+    max_waiting : most answers that may wait. keep_s : longest time that one may wait.
+    lease_s : of one task.
+    probes : rule for judging other arms' answers to the same queries, or None.
     """
 
     name: str
@@ -55,30 +60,34 @@ class JudgeRule:
 
     @property
     def source(self) -> str:
-        """Of its rewards."""
+        """The source name of its rewards."""
         return SOURCE_PREFIX + self.name
 
     @property
     def lease_s(self) -> float:
-        """A call that has not ended by then belongs to nobody: whoever comes next may judge the answer."""
+        """How long a claim holds: after that a call counts as lost and others may judge the answer."""
         return self.deadline_s + 30.0
 
     @property
     def version(self) -> str:
-        """16 hexadecimal digits that change with what its verdicts mean: trust begins anew."""
+        """16 hexadecimal digits that change whenever the meaning of its verdicts does; trust then has to be earned
+        again.
+        """
         stated = "\x1f".join((self.kind, self.upstream, self.model, self.rubric, repr(sorted(self.params.items()))))
         return sha256(stated.encode()).hexdigest()[:16]
 
     def judges(self, policy: str) -> bool:
-        """Whether answers of that policy are its business."""
+        """Whether it judges answers of that policy."""
         return not self.policies or policy in self.policies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerToJudge:
-    """An answer that a judge's coin has chosen. probability : of that, in (0, 1]. arm : the one that answered.
+    """An answer that was sampled for a judge.
 
-    version : of the judge at that time; of a leased one, of the judge that has claimed it.
+    probability : with which it was sampled, in (0, 1].
+    arm : the arm that answered.
+    version : the judge's version when it was sampled or, once leased, the version of the judge that claimed it.
     """
 
     decision_id: str
@@ -95,7 +104,7 @@ class AnswerToJudge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeTask:
-    """An answer that is leased to be judged. lease : names this claim of it. attempts : this one included."""
+    """A leased answer. lease : identifies this claim. attempts : counts this one."""
 
     task_id: str
     lease: str
@@ -106,7 +115,7 @@ class JudgeTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeCost:
-    """What calls of a judge took."""
+    """Calls, tokens and dollars that a judge used."""
 
     calls: int = 0
     input_tokens: int = 0
@@ -115,15 +124,16 @@ class JudgeCost:
 
     @classmethod
     def sum(cls, costs: Sequence[JudgeCost]) -> JudgeCost:
-        """Of several calls."""
+        """The sum of several costs."""
         return cls(**{one.name: sum(getattr(cost, one.name) for cost in costs) for one in fields(cls)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredJudgement:
-    """A verdict as stored. score : in [0, 1]. probability : with which its answer was judged.
+    """A verdict as stored.
 
-    probed_arm : that gave it without having served, None of the answer that was served.
+    score : in [0, 1]. probability : with which the answer was sampled for judging.
+    probed_arm : the arm that gave the answer to a probe; None if the answer is the one that was served.
     """
 
     decision_id: str
@@ -138,8 +148,11 @@ class StoredJudgement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeAccount:
-    """Sums of one judge. sampled : answers that its coin chose, and those of probes; dropped : those of them that
-    found no room or were waiting too long; failed : those that no call could judge.
+    """Totals of one judge.
+
+    sampled : answers that were sampled, including those of probes.
+    dropped : sampled answers for which the queue was full, or that waited too long.
+    failed : answers for which no call gave a verdict.
     """
 
     sampled: int = 0
@@ -151,9 +164,10 @@ class JudgeAccount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledVerdict:
-    """A verdict on a decision. label : mean of what people said of it, in [0, 1]; None where nobody did.
+    """A verdict, with people's opinion of the same decision where there is one.
 
-    labelled_at_us : when the first of them came.
+    label : mean of people's rewards, in [0, 1]; None if there are none.
+    labelled_at_us : when the first of them arrived.
     """
 
     decision_id: str
@@ -166,7 +180,7 @@ class LabelledVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A judge's version whose verdicts do not count. reason : in words."""
+    """A judge version whose verdicts do not count. reason : in words."""
 
     judge: str
     version: str

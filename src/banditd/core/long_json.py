@@ -1,6 +1,6 @@
-"""Large JSON in pieces: no call into the library's C code is long, so a thread that does this never keeps others out.
+"""Read and write large JSON in pieces, so that no single call into C code holds the interpreter lock for long.
 
-The same bytes as in one go: what is escaped in a text is escaped character by character.
+The result is byte for byte the same as in one call: text is escaped character by character anyway.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from itertools import islice
 from typing import Any, Final, ParamSpec, TypeVar
 
 LARGE_BYTES: Final = 65_536
-"""A body above this is large: it is read and written apart from the event loop."""
+"""A body above this size is read and written in a thread, off the event loop."""
 PIECE: Final = 65_536
 _RUN: Final = 128
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-# One for all: two threads would keep the event loop waiting twice as long.
+# One thread for all: two would keep the event loop waiting twice as long.
 _THREAD: Final = ThreadPoolExecutor(1, "large-bodies")
 
 
 async def apart(large: bool, work: Callable[_P, _T], *given: _P.args, **named: _P.kwargs) -> _T:
-    """What ``work`` returns: of what is large from the thread for large bodies, else at once."""
+    """Call ``work``: in the thread for large bodies if ``large``, else at once."""
     if not large:
         return work(*given, **named)
     return await asyncio.get_running_loop().run_in_executor(_THREAD, partial(work, *given, **named))
 
 
 def encode_pieces(value: object, encode: Callable[[Any], bytes]) -> bytes:
-    """What ``encode`` makes of a JSON value, called only for parts of it: no text longer than ``PIECE`` characters.
+    """Encode a JSON value, calling ``encode`` only on parts whose texts have at most ``PIECE`` characters.
 
-    encode : writes compact JSON, and names of objects as texts.
+    encode : writes compact JSON; also called for object keys.
     """
     pieces: list[bytes] = []
     _put(value, encode, pieces)
@@ -79,12 +79,15 @@ def _is_short(value: dict[Any, Any]) -> bool:
 
 
 def _is_plain(value: object) -> bool:
-    """Whether it is small and holds nothing."""
+    """Whether it is a short text or a scalar, rather than a container."""
     return len(value) <= PIECE // _RUN if isinstance(value, str) else not isinstance(value, dict | list)
 
 
 def compact(value: object) -> bytes:
-    """Compact JSON in UTF-8; a lone surrogate, which UTF-8 has not, stays escaped as it came."""
+    """Compact JSON in UTF-8.
+
+    If there are lone surrogates, which UTF-8 cannot encode, everything non-ASCII is escaped.
+    """
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Names that clients of the gateway call models by.
+"""The model names that the gateway understands.
 
 ``banditd/auto``, ``banditd/<policy>``, ``banditd/<policy>:<profile>``, ``banditd/arm/<arm>`` and
 ``banditd/<policy>/arm/<arm>``.
@@ -16,12 +16,12 @@ PREFIX: Final = "banditd/"
 AUTO: Final = "auto"
 ARM: Final = "arm/"
 RESERVED: Final = frozenset({AUTO, "arm"})
-"""Names that mean something else here: no policy that the gateway serves is called so."""
+"""Names with a meaning of their own: the gateway serves no policy of that name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What the name of a model asks for. ``arm``: pinned."""
+    """What a model name asks for. arm : the pinned arm, or None."""
 
     policy: str = DEFAULT_POLICY
     profile: str | None = None
@@ -29,10 +29,10 @@ class Named:
 
 
 def readings(name: str, policies: Collection[str]) -> Iterator[Named]:
-    """What a name may mean, the likeliest first; nothing for one that means nothing.
+    """The possible meanings of a name, likeliest first; none if it has no meaning here.
 
-    An exact policy comes first. Names of policies, profiles and arms may hold slashes and colons themselves, so the
-    longest policy that fits comes before shorter ones.
+    An exact policy name comes first. Names of policies, profiles and arms may contain slashes and colons, so longer
+    policy names are tried before shorter ones.
     """
     if not name.startswith(PREFIX):
         return

@@ -1,8 +1,8 @@
-"""Budgets as values: the rule, the account that it is kept on, and what a decision charges to it.
+"""Budgets as values: the rule, the accounts it is kept on, and what each decision charges.
 
-An *account* is what one budget counts on: one for all decisions of a policy, or one per API key, or one per value of
-a tag; and for a budget per hour, day or month a new one in every window. Charged is what was spent so far: the
-estimate of every decision from its routing on, the real cost once usage is reported.
+A budget counts on an *account*: one for all decisions of a policy, one per API key, or one per value of a tag.
+Budgets per hour, day or month open new accounts in every window. The charged sum holds the estimate of every decision
+from the moment it is routed, and its real cost once usage is reported.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ CHEAPEST: Final = "cheapest"
 REJECT: Final = "reject"
 ALL: Final = "all"
 TAG_PREFIX: Final = "tag:"
-# Sums of dollars carry rounding errors; a limit is not missed by less.
+# Sums of dollars carry rounding errors; a smaller excess does not exceed a limit.
 ROUNDING_USD: Final = 1e-12
 
 
@@ -35,17 +35,18 @@ class BudgetRule:
 
     @property
     def is_rate(self) -> bool:
-        """Whether it holds a mean per decision and not a sum per window."""
+        """Whether it limits the mean per decision, rather than the sum per window."""
         return self.per == "decision"
 
     def granted_usd(self, decisions: int) -> float:
-        """What it grants so far: per decision times the decisions (>= 0), or the whole window's."""
+        """Dollars granted so far: per decision times the number of decisions (>= 0), or the whole window's."""
         return self.usd * (decisions if self.is_rate else 1)
 
     def account_of(self, *, key_name: str | None, tags: object) -> str | None:
-        """The account's name of a query, or None when the budget does not apply to it.
+        """Name of the account that a query is charged to, or None if the budget does not apply to it.
 
-        tags : mapping of the query's tags. Without API keys, or without that tag, there is nobody to charge.
+        tags : mapping of the query's tags. A budget per key or per tag does not apply to a query without that key or
+        tag.
         """
         if self.of == ALL:
             return ALL
@@ -66,10 +67,12 @@ class AccountKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AccountTotals:
-    """What stands on an account. All replicas see the same.
+    """The balance of an account; the same for all replicas.
 
-    decisions : routed on it. charged_usd : spent, estimates included. owed_usd : of a budget per decision, spent
-    over planned, negative when money was saved. opened_at_us : its first decision.
+    decisions : number of decisions charged to it.
+    charged_usd : spent, estimates included.
+    owed_usd : for a budget per decision: spent minus planned; negative when money was saved.
+    opened_at_us : time of its first decision.
     """
 
     decisions: int = 0
@@ -78,17 +81,20 @@ class AccountTotals:
     opened_at_us: int = 0
 
     def corrected(self, usd: float) -> AccountTotals:
-        """With so much more (or, negative, less) charged and owed: what an answer really cost, over its estimate."""
+        """The totals after ``usd`` more (or, if negative, less) was charged: the real cost of an answer minus its
+        estimate.
+        """
         return AccountTotals(self.decisions, self.charged_usd + usd, self.owed_usd + usd, self.opened_at_us)
 
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What a decision puts on an account when it is committed.
+    """What a decision charges to an account when it is committed.
 
-    usd : its predicted cost. planned_usd : what the budget grants a decision (0 for one with a window);
-    credit_usd : most that may be saved up. limit_usd : the sum that must not be exceeded, or None: then it is
-    charged whatever stands there.
+    usd : its predicted cost.
+    planned_usd : what the budget grants per decision (0 for a budget with a window).
+    credit_usd : most that may be saved up.
+    limit_usd : the sum that must not be exceeded; None: charge regardless of the balance.
     """
 
     key: AccountKey
@@ -98,14 +104,17 @@ class Charge:
     limit_usd: float | None = None
 
     def exceeds(self, before: AccountTotals | None) -> bool:
-        """Whether the account's limit would be exceeded. before : what stands on it, None for nothing."""
+        """Whether the charge would exceed the account's limit.
+
+        before : the account's totals, or None for a new account.
+        """
         if self.limit_usd is None or self.usd <= 0.0:  # what costs nothing exceeds nothing
             return False
         charged = 0.0 if before is None else before.charged_usd
         return charged + self.usd > self.limit_usd + ROUNDING_USD
 
     def on(self, before: AccountTotals | None, at_us: int) -> AccountTotals:
-        """What stands on the account once it is charged, by a decision made then."""
+        """The account's totals after this charge, for a decision made at ``at_us``."""
         before = before or AccountTotals(opened_at_us=at_us)
         return AccountTotals(
             decisions=before.decisions + 1,
@@ -117,9 +126,10 @@ class Charge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Correction:
-    """What an operator puts on an account by hand (negative: takes off it), and why.
+    """A manual correction by an operator: dollars added to an account (or, if negative, taken off), with a reason.
 
-    correction_id : one id, one correction. key_name : of the API key that asked, None where there are no keys.
+    correction_id : the same id is applied only once.
+    key_name : API key of the request, None without API keys.
     """
 
     correction_id: str

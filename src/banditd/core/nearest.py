@@ -1,4 +1,4 @@
-"""The names that come near to one that is unknown: what somebody may have meant."""
+"""Suggestions for an unknown name: the known names closest to it."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-# Looking for what a text resembles takes time in its length, and no name is longer.
+# Matching takes time that grows with the text, and no name is longer than this.
 _LONGEST: Final = 128
 
 
 def nearest_names(unknown: str, known: Sequence[str], *, most: int = 1, cutoff: float = 0.6) -> list[str]:
-    """At most ``most`` of the known names, the nearest first.
+    """At most ``most`` of the known names, closest first.
 
-    cutoff : in [0, 1], how much of both must agree (``difflib.SequenceMatcher.ratio``).
+    cutoff : least similarity, in [0, 1] (``difflib.SequenceMatcher.ratio``).
     """
     return difflib.get_close_matches(unknown, known, n=most, cutoff=cutoff) if len(unknown) <= _LONGEST else []
 
 
 def names_beside(loc: Sequence[int | str], model: Any) -> list[str]:
-    """The fields of the pydantic model that the last step of ``loc`` was looked for in; ``model``: the outermost."""
+    """The field names of the model in which the last step of ``loc`` was looked up.
+
+    loc : path of a pydantic error. model : the outermost pydantic model.
+    """
     fields: Mapping[str, Any] = model.model_fields
     for step in loc[:-1]:
         if isinstance(step, str) and step in fields:
@@ -31,7 +34,7 @@ def names_beside(loc: Sequence[int | str], model: Any) -> list[str]:
 
 
 def _inner_model(annotation: Any) -> Any:
-    """The model in a field's type: itself, or that of a list, a mapping or an alternative."""
+    """The model inside a field's type: the type itself, or the item of a list, mapping or union."""
     if isinstance(annotation, type) and hasattr(annotation, "model_fields"):
         return annotation
     for argument in getattr(annotation, "__args__", ()):

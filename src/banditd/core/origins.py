@@ -1,4 +1,4 @@
-"""Where a query comes from: the ids of its request, trace and task, the decisions that it comes after. No I/O."""
+"""Where a query comes from: the ids of its request, trace and task, and the decisions before it. No I/O."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ import re
 from typing import Final, NamedTuple
 
 STEP: Final = "step"
-"""The tag that names which step of a task a query is."""
+"""The tag that names a query's step within its task."""
 
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
 _NO_TRACE: Final = "0" * 32
 
 
 class Origin(NamedTuple):
-    """request_id : as the request's answer and the log of the daemon name it. trace_id : 32 hexadecimal digits.
+    """Where a query comes from.
 
-    regenerated_from : the decision whose answer is asked for once more. escalated_from : the one whose answer was not
-    enough, so that another is asked. named_session : the client itself says which session it is.
-    task_id : what an agent calls the run that the query is a part of. parent_decision_id : of the step that led to
-    it.
+    request_id : as given in the response and in the daemon's log.
+    trace_id : 32 hexadecimal digits.
+    regenerated_from : the decision whose answer the client asks to have again.
+    escalated_from : the decision whose answer was not good enough, so that another arm is asked.
+    named_session : whether the client itself named the session.
+    task_id : an agent's name for the run that this query belongs to.
+    parent_decision_id : the decision of the step that led to this one.
     """
 
     request_id: str | None = None
@@ -34,6 +37,6 @@ NO_ORIGIN: Final = Origin()
 
 
 def trace_id_in(traceparent: str | None) -> str | None:
-    """The trace's id in a header ``traceparent`` (W3C); None where it holds none."""
+    """The trace id in a W3C ``traceparent`` header; None if there is none."""
     found = None if traceparent is None else _TRACEPARENT.fullmatch(traceparent.strip())
     return found[1] if found is not None and found[1] != _NO_TRACE else None

@@ -1,4 +1,4 @@
-"""Long work on the event loop in pieces: nobody else waits longer than a piece."""
+"""Do long work on the event loop in small pieces, so that other tasks wait no longer than one piece takes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ _Made = TypeVar("_Made")
 HOLD_S: Final = 0.003
 """How long one piece may hold the event loop before others get a turn."""
 TURNS: Final = 4
-"""Turns of the loop that others get then: a request is read in one, and handled and answered in those that follow."""
+"""Turns of the event loop left to others after each piece: a request is read in one and handled in those that
+follow.
+"""
 
 
 class Pace:
-    """For one piece of work that is many small steps; ``step`` stands between them."""
+    """Paces one long job made of many small steps: await ``step`` between them."""
 
     __slots__ = ("_since",)
 
@@ -25,20 +27,20 @@ class Pace:
         self._since = perf_counter()
 
     async def step(self) -> None:
-        """Let others run, if this work has held the loop for ``HOLD_S``."""
+        """Let other tasks run if this job has held the loop for ``HOLD_S``."""
         if perf_counter() - self._since > HOLD_S:
             for _ in range(TURNS):
                 await asyncio.sleep(0)
             self._since = perf_counter()
 
     async def through(self, pieces: Iterable[None]) -> None:
-        """Do all of some work in pieces; others run in between."""
+        """Run a generator of small steps to its end, letting other tasks run in between."""
         for _ in pieces:
             await self.step()
 
 
 async def paced_map(function: Callable[[_Item], _Made], items: Iterable[_Item]) -> list[_Made]:
-    """``function`` of every item, in order; others run in between."""
+    """``function`` of every item, in order, letting other tasks run in between."""
     made, pace = [], Pace()
     for item in items:
         made.append(function(item))
@@ -47,7 +49,8 @@ async def paced_map(function: Callable[[_Item], _Made], items: Iterable[_Item]) 
 
 
 class SharedPace:
-    """For one kind of work that many tasks do: together they hold each turn of the loop for ``HOLD_S``, and one step.
+    """Paces one kind of work that many tasks do: together they may hold each turn of the loop for ``HOLD_S`` plus one
+    step.
 
     A task that finds the turn used up waits for the next one.
     """
@@ -59,7 +62,7 @@ class SharedPace:
         self._spent_s = 0.0
 
     def has_time(self) -> bool:
-        """Whether this turn of the loop has time left."""
+        """Whether there is time left in this turn of the loop."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._loop, self._spent_s = loop, 0.0
@@ -67,12 +70,12 @@ class SharedPace:
         return self._spent_s <= HOLD_S
 
     async def turn(self) -> None:
-        """Wait until this turn of the loop has time left."""
+        """Wait for a turn of the loop that has time left."""
         while not self.has_time():  # noqa: ASYNC110 - the turn of the loop is what is waited for
             await asyncio.sleep(0)
 
     def spent(self, seconds: float) -> None:
-        """Say how long the step took."""
+        """Record how long a step took."""
         self._spent_s += seconds
 
     def _next_turn(self) -> None:

@@ -1,4 +1,4 @@
-"""Probes: another arm's answer to a query that was answered already, for a judge to score. No I/O."""
+"""Probes: another arm answers a query that has already been answered, and a judge scores that answer. No I/O."""
 
 from __future__ import annotations
 
@@ -7,21 +7,27 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 ProbeState = Literal["waiting", "calling", "answered", "failed", "lost", "dropped"]
-"""It waits to be made; an arm is being called; its answer is with the judge; no call gave one; whoever called was
-killed; it was not made in time."""
+"""``waiting``: not made yet. ``calling``: an arm is being called. ``answered``: its answer is with the judge.
+``failed``: no call gave an answer. ``lost``: the process that called was killed. ``dropped``: it was not made
+in time.
+"""
 WAITS_S: Final = 3600.0
-"""A probe that was not made by then is not made: its request is deleted."""
+"""A probe that has not been made by then is dropped and its request is deleted."""
 MOST_WAITING: Final = 1000
-"""Of one judge; more are dropped and counted."""
+"""Most probes that may wait for one judge; further ones are dropped and counted."""
 MAX_ATTEMPTS: Final = 3
-"""Calls for one probe, the failed ones included."""
+"""Most calls for one probe, counting failures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeRule:
-    """share : of the answers, in (0, 1]; usd_per_day : cap on what the calls cost in any 24 hours; arms : other arms
-    that answer one query at most. compare : whether the baseline is one of them until it is known how often its
-    answer is better than what was served.
+    """How much is probed.
+
+    share : share of the answers, in (0, 1].
+    usd_per_day : cap on the cost of the calls in any 24 hours.
+    arms : most other arms that answer one query.
+    compare : whether the baseline is always one of them, until it is known how often its answer is better than the
+    served one.
     """
 
     share: float
@@ -32,11 +38,12 @@ class ProbeRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeRequest:
-    """One call to be made: a query, sent to an arm that did not answer it.
+    """One call to make: a query, sent to an arm that did not answer it.
 
-    probability : of this arm being asked this query, in (0, 1]. reserve_usd : what is set aside for the call.
-    body : the client's JSON object, as text. headers : of the client's, those that the call needs. served_arm,
-    served_answer : where the answer is to be compared with the one that was served.
+    probability : of asking this arm this query, in (0, 1].
+    reserve_usd : set aside for the call.
+    body : the client's JSON object, as text. headers : the client's headers that the call needs.
+    served_arm, served_answer : set if the answer is to be compared with the served one.
     """
 
     decision_id: str
@@ -57,7 +64,7 @@ class ProbeRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeTask:
-    """A probe that is claimed. lease : names this claim. attempts : this one included."""
+    """A claimed probe. lease : identifies this claim. attempts : counts this one."""
 
     probe_id: str
     lease: str
@@ -67,7 +74,7 @@ class ProbeTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeTally:
-    """Some of the probes for one judge that went to one arm. cost_usd : of their calls."""
+    """Counts of one judge's probes that went to one arm. cost_usd : of their calls."""
 
     judge: str
     arm: str
@@ -78,11 +85,14 @@ class ProbeTally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeAccount:
-    """Sums of the probes for one judge.
+    """Totals of the probes for one judge.
 
-    drawn : (query, arm) pairs that the coin chose. dropped : those of them for which there was no money or room, or
-    that could not be made in time. answered : by the arm, and handed to the judge. failed : no call gave an answer
-    with text. lost : whoever called was killed. cost_usd : of the calls, with what is set aside for those under way.
+    drawn : (query, arm) pairs that were sampled.
+    dropped : pairs for which there was no money or no room, or that could not be made in time.
+    answered : answers handed to the judge.
+    failed : pairs for which no call gave an answer with text.
+    lost : pairs whose calling process was killed.
+    cost_usd : cost of the calls, including what is set aside for those under way.
     """
 
     drawn: int = 0

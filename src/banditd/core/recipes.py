@@ -1,6 +1,6 @@
-"""Recipes as values: arms that are a few models and a rule that says which of their answers counts.
+"""Recipes as values: arms that combine a few models by a rule that picks one of their answers.
 
-What they cost and how they are played is ``deciding.recipes``'s.
+How they are played and what they cost is in ``deciding.recipes``.
 """
 
 from __future__ import annotations
@@ -17,23 +17,25 @@ Comparison = Literal["auto", "text", "choice", "number", "json", "tool_calls"]
 KINDS: Final[tuple[str, ...]] = get_args(RecipeKind)
 COMPARISONS: Final[tuple[str, ...]] = get_args(Comparison)
 LEAST_MEMBERS: Final = {"agree": 2, "best_of": 3, "fallback": 2}
-MOST_PARTS: Final = 8  # so many calls of one request at once
+MOST_PARTS: Final = 8  # most calls that one request may make at once
 
 Stage = tuple[str, tuple[str, ...]]  # a kind and the members that may or may not settle a query
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """An arm that is made of others.
+    """An arm made of other arms.
 
-    kind : one of ``KINDS``. members : arms; the order is that of ``fallback``, and elsewhere whose answer is given
-    first among equals. otherwise : the arm that ``agree`` asks where the members differ. answers : how their answers
-    are compared, one of ``COMPARISONS``.
+    kind : one of ``KINDS``.
+    members : arms. For ``fallback`` the order in which they are asked; else the order of preference among equal
+    answers.
+    otherwise : the arm that ``agree`` asks when the members differ.
+    answers : how answers are compared, one of ``COMPARISONS``.
 
     Raises
     ------
-    ConfigurationError : no such kind, too few members or too many, one twice, or an ``otherwise`` that is missing or
-    too many.
+    ConfigurationError : unknown kind, too few or too many members, a duplicate, or ``otherwise`` missing or not
+    allowed.
     """
 
     arm: str
@@ -44,19 +46,19 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ConfigurationError(f"Recipe {self.arm}: its kind is one of {', '.join(KINDS)}, not {self.kind!r}.")
+            raise ConfigurationError(f"Recipe {self.arm}: kind must be one of {', '.join(KINDS)}, not {self.kind!r}.")
         if self.answers not in COMPARISONS:
             raise ConfigurationError(
-                f"Recipe {self.arm}: answers are compared as {', '.join(COMPARISONS)}, not {self.answers!r}."
+                f"Recipe {self.arm}: answers must be one of {', '.join(COMPARISONS)}, not {self.answers!r}."
             )
         if len(self.members) < LEAST_MEMBERS[self.kind]:
             raise ConfigurationError(
-                f"Recipe {self.arm}: {self.kind} needs {LEAST_MEMBERS[self.kind]} members at least, "
+                f"Recipe {self.arm}: {self.kind} needs at least {LEAST_MEMBERS[self.kind]} members, "
                 f"got {len(self.members)}."
             )
         if (self.kind == "agree") != (self.otherwise is not None):
             raise ConfigurationError(
-                f"Recipe {self.arm}: agree needs the arm to ask where its members differ, and no other kind has one."
+                f"Recipe {self.arm}: agree, and only agree, needs the arm to ask when its members differ."
             )
         if len(set(self.parts)) != len(self.parts):
             raise ConfigurationError(f"Recipe {self.arm} names an arm twice.")
@@ -70,18 +72,18 @@ class Recipe:
 
     @property
     def stage(self) -> Stage | None:
-        """Its own first stage; None for a kind that always asks all."""
+        """Its own first stage; None for a kind that always asks all members."""
         if self.kind == "fallback":
             return "fallback", self.members[:1]
         return None if self.kind == "best_of" else ("agree", tuple(sorted(self.members)))
 
     def plain(self) -> dict[str, object]:
-        """As JSON, without the arm's own name."""
+        """JSON-compatible values, without the recipe's own name."""
         return {"kind": self.kind, "members": list(self.members), "else": self.otherwise, "answers": self.answers}
 
     @classmethod
     def of_plain(cls, arm: str, plain: dict[str, object]) -> Recipe:
-        """Back from ``plain``."""
+        """Inverse of ``plain``."""
         members, otherwise = plain["members"], plain.get("else")
         return cls(
             arm=arm,
@@ -93,9 +95,9 @@ class Recipe:
 
 
 def in_its_run(report: UsageReport, recipe: Recipe) -> UsageReport:
-    """The report of a decision for a recipe, with the calls of its parts marked as the recipe's.
+    """The usage report of a recipe's decision, with the calls of its parts marked as the recipe's.
 
-    Whoever of them answered, the recipe served: it is what was chosen and what the reward is about.
+    Whichever part answered, the recipe counts as having served: it was chosen, and the reward is about it.
     """
     attempts = tuple(one._replace(recipe=recipe.arm) if one.arm in recipe.parts else one for one in report.attempts)
     served_arm = recipe.arm if report.served_arm in recipe.parts else report.served_arm
@@ -103,11 +105,11 @@ def in_its_run(report: UsageReport, recipe: Recipe) -> UsageReport:
 
 
 def stages_of(recipe: Recipe, calls: Iterable[tuple[str, str | None]]) -> list[tuple[Stage, bool]]:
-    """Which stages a run of it has reached, and whether the members left it open.
+    """The stages that a run of the recipe reached, and whether the members left each one unsettled.
 
-    A member that failed counts as one that differs. What was broken off by the client tells nothing.
+    A member that failed counts as one that differs. Calls that the client broke off say nothing.
 
-    calls : (arm, how it failed or None) of the run, in any order.
+    calls : (arm, error or None) of the run, in any order.
     """
     ended = dict(calls)
     if recipe.kind == "agree" and recipe.stage is not None:

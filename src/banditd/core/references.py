@@ -1,4 +1,4 @@
-"""What clients call a decision by when they do not keep its id: a reference of their own, or an answer's id."""
+"""How clients refer to a decision without keeping its id: a reference of their own, or an answer's id."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _OWN: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A reference as an API key knows it: the same text under another key is another reference.
+    """A reference in the scope of one API key: the same text under another key is another reference.
 
-    text : what the client gave with its query, or the id that the upstream gave its answer.
-    key_name : of the API key, None without API keys.
+    text : what the client sent with its query, or the id that the upstream gave its answer.
+    key_name : name of the API key, None without API keys.
     """
 
     text: str
@@ -24,6 +24,6 @@ class Reference:
 
 
 def decision_id_in(text: str) -> str | None:
-    """The decision's id in an answer's id that was made of it (``chatcmpl-<decision id>``), else None."""
+    """The decision's id inside an answer's id that was built from it (``chatcmpl-<decision id>``), else None."""
     found = _OWN.fullmatch(text)
     return None if found is None else found[1].lower()

@@ -1,4 +1,4 @@
-"""Releases as plain values: what is asked of one, what decisions and outcomes carry of it. No behaviour, no I/O."""
+"""Releases as values: their terms, and what decisions and outcomes record about them. No behaviour, no I/O."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ Phase = Literal["running", "paused", "promoted", "aborted", "rolled_back", "erro
 Measure = Literal["error", "refusal", "latency", "cost", "output_length", "regeneration", "escalation"]
 Unit = Literal["session", "key"]
 OPEN: Final[frozenset[str]] = frozenset({"running", "paused"})
-"""Phases in which a part of the traffic is the candidate's."""
+"""Phases in which the candidate gets part of the traffic."""
 REWARD: Final = "reward"
 REPORTED: Final = "reported"
 FOLLOWED: Final = "followed"
-"""Outcomes that come after the answer: whether it was asked for again, or another took over."""
+"""Outcomes that happen after the answer: the client asked again, or another arm took over."""
 FOLLOWED_AFTER_S: Final = 600
-"""So long after a decision it is looked at what has followed."""
+"""How long after a decision its follow-up outcomes are read."""
 LIMITED: Final[frozenset[str]] = frozenset({"latency", "cost", "output_length"})
 """Measures that need a limit."""
 STEPS: Final = (0.01, 0.05, 0.2, 0.5, 1.0)
@@ -27,9 +27,10 @@ SPLIT_ALPHA: Final = 1e-4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """Rewards that are compared: of one metric, or (None) of a decision all together, as they are learned.
+    """A reward that is compared. metric None: all rewards of a decision together, as they are learned.
 
-    worse_by : by how much the candidate's may be lower. alpha : chance of a false alarm, over the whole release.
+    worse_by : how much lower the candidate's mean may be.
+    alpha : probability of a false alarm over the whole release.
     """
 
     metric: str | None = None
@@ -43,10 +44,10 @@ class Metric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guardrail:
-    """What usage reports say of a decision, as yes or no.
+    """A yes-or-no measure read from usage reports.
 
-    limit : of ``latency`` in milliseconds, of ``cost`` in dollars, of ``output_length`` in tokens; None of the
-    others. worse_by : by how much the share of yes may be higher on the candidate's side.
+    limit : ``latency`` in milliseconds, ``cost`` in dollars, ``output_length`` in tokens; None for the others.
+    worse_by : how much higher the share of "yes" may be on the candidate's side.
     """
 
     measure: Measure
@@ -59,7 +60,7 @@ class Guardrail:
 
     @property
     def outcome(self) -> str:
-        """The kind of outcome that tells of it: ``REPORTED`` or ``FOLLOWED``."""
+        """The kind of outcome that it is read from: ``REPORTED`` or ``FOLLOWED``."""
         return FOLLOWED if self.measure in {"regeneration", "escalation"} else REPORTED
 
 
@@ -67,11 +68,13 @@ class Guardrail:
 class ReleaseTerms:
     """How a candidate is released.
 
-    steps : shares of the traffic, growing, the last one 1. least_units : rated units of the candidate that each step
-    takes at least; the last number stands for the rest. unit : what stays on a side: a session, else a
-    decision (``session``), or a session, else an API key, else a decision (``key``). promote : ``manual``: the next
-    step is proposed; ``auto``: it is taken. windowed : also taken back by the rule of windows of 15 minutes, with the
-    false alarms that it has (``deciding/release_windows.py``).
+    steps : growing shares of the traffic; the last one is 1.
+    least_units : rated units of the candidate that each step needs; the last number holds for all further steps.
+    unit : what stays on one side: a session, else a decision (``session``); or a session, else an API key, else a
+    decision (``key``).
+    promote : ``manual``: the next step is proposed; ``auto``: it is taken.
+    windowed : also roll back by the rule of 15-minute windows, with its false alarms
+    (``deciding/release_windows.py``).
     """
 
     steps: tuple[float, ...] = STEPS
@@ -83,16 +86,16 @@ class ReleaseTerms:
     windowed: bool = False
 
     def least(self, step: int) -> int:
-        """Rated units that this step takes."""
+        """Rated units that this step needs."""
         return self.least_units[min(step, len(self.least_units) - 1)]
 
     def plain(self) -> dict[str, Any]:
-        """For JSON."""
+        """JSON-compatible values."""
         return asdict(self)
 
     @classmethod
     def of_plain(cls, kept: Mapping[str, Any]) -> ReleaseTerms:
-        """Raises KeyError, TypeError, ValueError for what was never kept."""
+        """Inverse of ``plain``. Raises KeyError, TypeError or ValueError for anything else."""
         return cls(
             steps=tuple(kept["steps"]),
             least_units=tuple(kept["least_units"]),
@@ -106,9 +109,10 @@ class ReleaseTerms:
 
 @dataclass(frozen=True, slots=True)
 class ReleasePart:
-    """On which side of a release a query is. unit : hash of it. share : of the traffic that is the candidate's.
+    """Which side of a release a query is on.
 
-    anchor : the candidate is a policy's anchor, and ``release_id`` that of the anchor.
+    unit : hash of the unit. share : share of the traffic that goes to the candidate.
+    anchor : True if the candidate is the policy's anchor; ``release_id`` is then the anchor's id.
     """
 
     release_id: str
@@ -119,17 +123,18 @@ class ReleasePart:
 
     @classmethod
     def at(cls, release_id: str, place: float, share: float, *, anchor: bool = False) -> ReleasePart:
-        """That of a unit which lies at this place in [0, 1)."""
+        """The part of a unit at this position in [0, 1)."""
         return cls(release_id, f"{int(place * 2.0**64):016x}", share, place < share, anchor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitOutcome:
-    """What was seen of one decision under a release.
+    """An outcome of one decision under a release.
 
-    measure : a metric's name, ``reported`` or ``followed``. differ : whether the sides drew from what they do not
-    have in common. values : in [0, 1], more is better, by metric or guardrail. decided_at_us : when the
-    decision was made.
+    measure : a metric's name, ``reported`` or ``followed``.
+    differ : whether the drawn arm came from the part where the two probability vectors do not overlap.
+    values : metric or guardrail -> value in [0, 1]; more is better.
+    decided_at_us : when the decision was made.
     """
 
     release_id: str
@@ -145,9 +150,9 @@ class UnitOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RatedSides:
-    """Decisions of a release that are old enough to be rated, from ``after_id`` to ``until_id``.
+    """Decisions of a release that are old enough to have been rated, from ``after_id`` to ``until_id``.
 
-    candidate, incumbent : (rated, decided) of each side.
+    candidate, incumbent : (rated, decided) on each side.
     """
 
     after_id: str

@@ -1,4 +1,4 @@
-"""Keys with which a client marks a request, so that sending it again does nothing twice."""
+"""Idempotency keys: with one, sending a request again does nothing twice."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestKey:
-    """An ``Idempotency-Key`` as it came with a request. Its policy is that of what it decides or changes.
+    """The ``Idempotency-Key`` of a request. Its policy is that of whatever the request decides or changes.
 
-    key : 1 to 255 visible ASCII characters. key_name : of the API key that asked; empty without API keys.
-    operation : what is asked for (``route``, ``usage``, ...): each has keys of its own.
-    request_hash : of everything the client said, to tell a repeat from another request under the same key.
+    key : 1 to 255 visible ASCII characters.
+    key_name : name of the API key that asked; empty without API keys.
+    operation : ``route``, ``usage``, ...: each operation has keys of its own.
+    request_hash : of everything the client sent, to tell a repeat from another request under the same key.
     item : index of the query in a batch, which has one key for all.
     """
 

@@ -1,4 +1,4 @@
-"""The walk of a reward: what is submitted, what became of it, what it taught. Usage reports are beside it. No I/O."""
+"""Types of the reward path: what is submitted, what became of it, and what it taught; usage reports too. No I/O."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from banditd.core.references import Reference
 from banditd.core.request_keys import RequestKey
 
 OF_TASK: Final = "task"
-"""The kind of a reward that a decision has by its task."""
+"""The kind of a reward that a decision received through its task."""
 MOST_STEPS: Final = 1000
-"""Decisions of a task that is rewarded."""
+"""Most decisions of a task that can be rewarded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewardSubmission:
     """One reward as it was posted.
 
-    identity : ``key:<Idempotency-Key>``, or without a key what ``source_identity`` says.
-    reference : given instead of the decision's id, which is empty until the storing transaction has found it.
+    identity : ``key:<Idempotency-Key>``, or without a key what ``source_identity`` returns.
+    reference : given instead of the decision's id, which is empty until the storing transaction has looked it up.
     body_hash : hash of everything the client sent, to tell a retry from another body under the same key.
     value : on the source's own scale; None for a thumb or a retraction.
     thumb : ``up`` | ``down``: the ends of the source's scale.
-    scope : the API key (empty without one) whose key the identity is; None: the identity stands for itself.
-    owner : the API key that may reward its own decisions only; None: any decision.
-    arm : whose answer it is about; None: of the one that served.
-    of_judge : one of the daemon's judges says it, not a client.
-    steps : how many decisions the task has that it is a reward of, this one among them; 0: of this decision alone.
+    scope : name of the API key in whose scope the identity is unique (empty without one); None: unique everywhere.
+    owner : name of an API key that may only reward its own decisions; None: any decision.
+    arm : whose answer the reward is about; None: the arm that served.
+    of_judge : whether one of the daemon's judges submitted it, rather than a client.
+    steps : number of decisions in the task that is rewarded, counting this one; 0: the reward is for this decision
+    alone.
     """
 
     decision_id: str
@@ -51,22 +52,24 @@ class RewardSubmission:
     steps: int = 0
 
     def about(self, decision_id: str) -> RewardSubmission:
-        """The same for the decision that its reference was found to mean."""
+        """The same submission for the decision that its reference stands for."""
         words = source_identity(decision_id, self.metric, self.source, self.arm)
         identity = self.identity if self.keyed else words
         return replace(self, decision_id=decision_id, identity=identity)
 
     def of_step(self, decision_id: str, steps: int) -> RewardSubmission:
-        """The same for one of the ``steps`` decisions of its task: the only word of its source on that metric."""
+        """The same submission for one of the ``steps`` decisions of its task, where it is the source's only reward
+        of that metric.
+        """
         identity = f"task:{decision_id} {self.metric} {self.source}"
         return replace(self, decision_id=decision_id, identity=identity, steps=steps)
 
 
 @dataclass(frozen=True, slots=True)
 class TaskName:
-    """A task as an API key knows it: the same text under another key is another task.
+    """A task in the scope of one API key: the same text under another key is another task.
 
-    key_name : of the API key, None without API keys.
+    key_name : name of the API key, None without API keys.
     """
 
     text: str
@@ -75,12 +78,16 @@ class TaskName:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskReceipt:
-    """What became of a reward of a task.
+    """What became of a task's reward.
 
-    decisions : of the task. recorded : how many of them learn it. outweighed : how many keep it and have a reward of
-    their own, which counts in its place while it stands. held : how many wait for activation. logged : how many
-    never learn it. The others may not be rewarded any more.
-    reward : in [0, 1]; None for a retraction. duplicate : it was there already, with as many decisions.
+    decisions : number of decisions in the task.
+    recorded : decisions that learn it.
+    outweighed : decisions that store it but have a reward of their own, which counts instead for as long as it
+    stands.
+    held : decisions that wait for activation. logged : decisions that never learn it. All others can no longer be
+    rewarded.
+    reward : in [0, 1]; None for a retraction.
+    duplicate : whether it was stored before, for as many decisions.
     """
 
     task_id: str
@@ -94,7 +101,9 @@ class TaskReceipt:
 
 
 def source_identity(decision_id: str, metric: str, source: str, arm: str | None = None) -> str:
-    """What makes a reward without a key the only word of a source on a metric of a decision, or of an arm on it."""
+    """The identity of a reward without a key: a source has one reward per metric and decision (or arm on a
+    decision).
+    """
     if arm is not None:
         return f"arm:{decision_id} {metric} {source} {arm}"  # none of them has a blank
     return f"src:{decision_id}/{metric}/{source}"
@@ -102,9 +111,9 @@ def source_identity(decision_id: str, metric: str, source: str, arm: str | None 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewardReceipt:
-    """What became of a submission. status: ``recorded`` | ``held`` | ``logged`` (kept, never learned).
+    """What became of a submission. status: ``recorded`` | ``held`` | ``logged`` (stored, never learned).
 
-    arm : the one that it is a reward of where another had served; None: it is the decision's own.
+    arm : the arm it is about, if that is not the arm that served; else None.
     """
 
     reward_id: str
@@ -120,11 +129,13 @@ class RewardReceipt:
 class UsageReport(NamedTuple):
     """What a served decision really cost. ``served_arm`` is None when the chosen arm served.
 
-    response_id : what the upstream called its answer. session_key : of a session that goes on with the serving arm.
-    refusal : the model declined. output_chars : characters of the answer. regenerated_from : the decision in place
-    of whose answer this one was asked for. escalated_to : the decision, or whoever else, that took over.
-    attempts : every call that it took, in order; empty where a client tells of none. The last one that answered is
-    ``served_arm``, and the figures of the report are its own.
+    response_id : the upstream's id of its answer.
+    session_key : of the session that continues with the serving arm.
+    refusal : whether the model declined. output_chars : length of the answer.
+    regenerated_from : the decision whose answer this one replaces.
+    escalated_to : the decision, or anybody else, that took over.
+    attempts : all calls, in order; empty if the client reports none. The last one that answered is ``served_arm``,
+    and the report's figures are that call's.
     """
 
     decision_id: str
@@ -162,7 +173,7 @@ class RewardEvent:
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """What one decision has put into the statistics: (arm, epoch), weight w and merged reward r."""
+    """What one decision has added to the statistics: (arm, epoch), weight w and merged reward r."""
 
     arm: str
     epoch: int

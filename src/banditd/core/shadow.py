@@ -1,4 +1,4 @@
-"""The shadow of a candidate: what it would have drawn beside the traffic, and sums of that. Values; no I/O."""
+"""Shadows: what a candidate would have drawn for the live traffic, and sums over that. Values; no I/O."""
 
 from __future__ import annotations
 
@@ -9,27 +9,32 @@ from typing import Final
 from banditd.core.types import FloatArray
 
 MOST_SHADOWS: Final = 8
-"""Candidates of a policy that are shadowed at once."""
+"""Most candidates of a policy that are shadowed at once."""
 MOST_TAG_PARTS: Final = 40
-"""Values of tags that have sums of their own in a shadow; the others share one."""
+"""Most tag values that have sums of their own in a shadow; all others share one."""
 OCTAVE: Final = "octave:"
-"""The sums of a difference, then refused decisions, then of each arm the shares, first the candidate's."""
+"""Prefix of a part that holds, for the 2^k-th to the (2^(k+1) - 1)-th rated decision: the sums of a difference,
+the number of refusals, and each arm's summed shares, first the candidate's and then the policy's.
+"""
 CLUSTER: Final = "cluster:"
 TAG: Final = "tag:"
 OTHER_TAGS: Final = "tag:"
 LEFT_OUT: Final = "left_out:"
 KEPT_ANEW: Final = "kept_anew"
-"""No shadow: among a row's, the policy's own vector where its promise is kept anew, for the shadows behind it."""
+"""Not a shadow: marks, in a row's ``parts``, the policy's own vector under a promise that was solved again.
+
+The shadows after it are compared with that vector.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shadow:
     """A candidate that is, or was, shadowed.
 
-    rule : names the two rules that are compared; where either changes, the shadow begins anew under another id.
-    rated : decisions that it was ever counted with. first_us, last_us : of the oldest and the newest of these.
-    tag_parts : parts of ``TAG`` that have sums. arms : of the policy, whose shares are counted; another arm is
-    another rule.
+    rule : identifies the two rules that are compared; when either changes, the shadow starts again under another id.
+    rated : rated decisions counted so far. first_us, last_us : times of the oldest and the newest of them.
+    tag_parts : parts of ``TAG`` that have sums of their own.
+    arms : the policy's arms, whose shares are counted; a change of arms is a change of ``rule``.
     """
 
     shadow_id: str
@@ -53,10 +58,12 @@ class Shadow:
 class ShadowRow:
     """What is kept of one decision, so that a corrected reward moves the sums by the difference.
 
-    reward : that is counted now; None for none. arms : K names. drawn : place of its arm, -1 for none of them.
-    predicted : of that arm. parts : by shadow, those of its sums that the decision is in. vectors : float64
-    (4 + shadows, K): logged probabilities, means, costs in dollars, the policy's own vector, then each shadow's in
-    the order of ``parts``. Behind ``KEPT_ANEW`` are those with promises kept anew: its vector is the policy's then.
+    reward : the one that is counted now, or None.
+    arms : K names. drawn : index of the drawn arm, -1 if it is not among them. predicted : reward of that arm.
+    parts : by shadow, the parts of its sums that the decision is in.
+    vectors : float64 (4 + shadows, K): logged probabilities, means, costs in dollars, the policy's own vector, then
+    each shadow's in the order of ``parts``. After the entry ``KEPT_ANEW`` all vectors are with the promise solved
+    again, and its own row is the policy's.
     """
 
     decision_id: str
@@ -70,11 +77,11 @@ class ShadowRow:
 
 @dataclass(slots=True, kw_only=True)
 class Shadowed:
-    """What one batch of the learner does to shadows.
+    """What one batch of the learner does to the shadows of a policy.
 
-    policy : of all of them. rows : as they are afterwards. sums : by shadow and part, to be added. rated : decisions
-    that are new, by shadow.
-    first_us, last_us : when the oldest and the newest of the new ones were made.
+    rows : as they are afterwards.
+    sums : by shadow and part, to be added.
+    rated : number of new decisions, by shadow. first_us, last_us : times of the oldest and the newest of them.
     """
 
     policy: str

@@ -1,8 +1,8 @@
-"""The nouns of banditd, as values: nobody changes one that he was given. No behaviour beyond tiny properties, no I/O.
+"""The domain's nouns as values; nobody modifies one that was passed in. No behaviour beyond small properties, no I/O.
 
-Those that every query makes anew are not frozen, which would make them three times as dear.
-Times are integers in microseconds since the Unix epoch, UTC (``*_at_us``): they compare and store alike on every
-database. Money is in US dollars (``*_usd``). Rewards are in [0, 1].
+Types that every query creates are not frozen, because freezing triples their cost. Times are integers in microseconds
+since the Unix epoch, UTC (``*_at_us``): they compare and store alike on every database. Money is in US dollars
+(``*_usd``). Rewards are in [0, 1].
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ class FeatureGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureSchema:
-    """What a context vector means. Learned state belongs to one ``hash``, and to schemas that name it in ``extends``.
+    """The meaning of a context vector. Learned state belongs to one ``hash``, and to schemas that list it in
+    ``extends``.
+
     ``groups`` cover the columns without gaps, the first is ``bias`` (one column, always 1).
     """
 
@@ -105,7 +107,7 @@ class Price:
 
 
 def price_at(history: Sequence[tuple[int, Price]], at_us: int) -> Price | None:
-    """The price in force then; the first one for what came before it, None without a history.
+    """The price in force at ``at_us``; the first one for earlier times, None without a history.
 
     history : (since, price), oldest first, since in microseconds since the epoch.
     """
@@ -160,12 +162,12 @@ class Arm:
 PRICE_FIELDS: Final = tuple(one.name for one in fields(Price))
 _OTHERS: Final = {"policy", "arm", "price", "capabilities", "recipe", "created_at_us", "updated_at_us", "generation"}
 PLAIN_FIELDS: Final = tuple(one.name for one in fields(Arm) if one.name not in _OTHERS)
-"""What an operator says of an arm that the configuration, HTTP and SQL have under the same name, as it is."""
+"""Fields of an arm that have the same name and form in the configuration, HTTP and SQL."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmUsage:
-    """Totals of one arm over its life, maintained in SQL: what the cost model and onboarding read."""
+    """Lifetime totals of one arm, maintained in SQL; the cost model and onboarding read them."""
 
     arm: str
     decisions: int = 0
@@ -181,11 +183,11 @@ class ArmUsage:
 
 # ---------------------------------------------------------------- the query walk
 class Turn(NamedTuple):
-    """Where a query stands in its conversation.
+    """Where a query is in its conversation.
 
-    conversation : under which its arm is kept. open : tools or thinking are under way, so the arm goes on; else the
-    arm is drawn afresh. sent_share : of the input, in [0, 1], what the conversation has sent before. cache_s : how
-    long a model's cache of that is believed to live.
+    conversation : key under which its arm is kept. open : tools or thinking are under way, so the arm must stay; else
+    it is drawn afresh. sent_share : share of the input, in [0, 1], that the conversation has sent before. cache_s :
+    how long a model is believed to cache that.
     """
 
     conversation: str
@@ -198,13 +200,13 @@ class Turn(NamedTuple):
 class Query:
     """One routing request, validated, independent of HTTP. At least one of text and embedding is given.
 
-    quality_confidence : with which the predicted quality must clear ``quality_floor``. keep : of its own promise.
-    profile : named set of objectives; the query's own come first. key_name : of the API key that asked. request_key :
-    with it the query, sent again, is answered with the same decision. reference : as in ``Decision``. turn : of a
-    conversation that the gateway serves; None: whether the session's arm is kept is the policy's to say. template :
-    reads the outline of its system prompt and tools. upstreams : only arms behind one of these may answer; one with a
-    text may not, for that reason. None: any arm. pinned : ``candidates`` is the one arm that the query names itself.
-    constraints : those that hold for it. origin : of the request.
+    quality_confidence : with which the predicted quality must reach ``quality_floor``. keep : the query's own
+    promise. profile : named objectives; the query's own values come first. key_name : API key of the request.
+    request_key : sent again with it, the query gets the same decision. reference : as in ``Decision``. turn :
+    position in a conversation that the gateway serves; None: the policy decides whether the session's arm is kept.
+    template : reads the outline of its system prompt and tools. upstreams : only arms behind one of these may answer;
+    a text is the reason why one may not; None: any arm. pinned : ``candidates`` is the one arm that the query itself
+    names. constraints : those that hold for it. origin : where the request comes from.
     """
 
     policy: str = DEFAULT_POLICY
@@ -243,13 +245,13 @@ class Query:
 
     @property
     def session_key(self) -> str | None:
-        """Under which the session's arm is kept, None without a session."""
+        """Key under which the session's arm is kept, None without a session."""
         return self.session_id if self.turn is None else self.turn.conversation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Blend:
-    """A vector to draw from = share x the policy's own + (1 - share) x ``fixed``.
+    """The vector to draw from = share x the policy's own + (1 - share) x ``fixed``.
 
     share : in (0, 1]. fixed : float64, shape (n_eligible,), the fixed-arm mixture.
     """
@@ -262,35 +264,33 @@ class Blend:
         return np.asarray(self.share * own + (1.0 - self.share) * self.fixed)
 
     def own(self, blended: FloatArray) -> FloatArray:
-        """The policy's own vector again, from the one that was drawn from."""
+        """Recover the policy's own vector from the blended one."""
         own: FloatArray = (blended - (1.0 - self.share) * self.fixed) / self.share
         return own
 
 
 class Decision(NamedTuple):
-    """One routing. A turn makes its decisions, and their rows, column by column; hence a tuple.
+    """One routing. Decisions are made column by column, many per turn of the event loop; hence a tuple.
 
     The vectors ``probability``, ``mean``, ``deviation``, ``cost_usd`` and ``penalty`` are float64 of shape
-    (n_eligible,), aligned with ``arms``; ``propensity`` is ``probability`` at ``arm`` exactly, and ``arm``
-    is the inverse CDF of ``probability`` at ``uniform``.
+    (n_eligible,), aligned with ``arms``; ``propensity`` is exactly ``probability`` at ``arm``, and ``arm`` is the
+    inverse CDF of ``probability`` at ``uniform``.
 
     explored : another eligible arm has a higher ``mean - penalty``.
-    reason : ``policy`` (drawn by the policy), ``quality_floor`` (least cost above the request's floor),
-        ``session`` (kept by its session), ``pinned`` (named by the query) or ``shadow`` (decided, not answered):
-        propensity 1, and left out of off-policy estimates.
+    reason : ``policy`` (drawn by the policy), ``quality_floor`` (least cost above the request's floor), ``session``
+    (kept by its session), ``pinned`` (named by the query) or ``shadow`` (decided, not answered); the last three have
+    propensity 1 and are left out of off-policy estimates.
     degraded : None, or why the context is missing (``encoder_timeout``, ``encoder_error``).
-    epoch : the segment that its reward is folded into. deferred : until the client activates it rewards are held.
-    charges : what it puts on the accounts of budgets. unaffordable_usd : predicted cost of the arms that budgets took
-        out, by name: of these it is counted, too, what they would have cost.
-    mixture : the fixed-arm mixture beside the policy's own vector, under budgets; its share is 1.
-    keep : the promise in force, None outside any. baseline : its arm, or the rollout's. promise : how both stood.
-    own_probability : the policy's own vector, where the baseline was blended into ``probability``.
-    release : its side of a release with both vectors (``deciding.release.Parted.facts``); None outside any.
-    key_name : of the API key that asked, None without API keys. reference : what its client calls it by, under that.
-    generations : of the policy's arms that have had more than one.
-    session_key : under which the session's arm is kept, where that is not ``session_id``.
-    cache_loss_usd : what each arm would lose of a prompt cache that the session's arm has; None without one.
-    request_key : committed with it. duplicate : made before, for the same key; this is its answer once more.
+    epoch : of the segment that its reward is added to. deferred : rewards are held until the client activates it.
+    charges : what it charges to accounts. unaffordable_usd : arms that budgets took out -> their predicted cost.
+    mixture : the fixed-arm mixture, under budgets; the decision's share of it is 1.
+    keep : the promise in force, or None. baseline : arm of the promise or the rollout. promise : state of both.
+    own_probability : the policy's own vector, if the baseline was blended into ``probability``.
+    release : its side of a release with both vectors (``deciding.release.Parted.facts``), or None.
+    key_name : API key of the request, or None. reference : the client's own name for it, in the scope of that key.
+    generations : of the policy's arms that have had more than one. session_key : if that is not ``session_id``.
+    cache_loss_usd : what each arm would lose of the session arm's prompt cache; None without one.
+    request_key : committed with it. duplicate : it was made before for the same key and is returned again.
     """
 
     decision_id: str
@@ -346,5 +346,5 @@ class Decision(NamedTuple):
 
     @property
     def predicted_cost_usd(self) -> float:
-        """Of the arm that was drawn."""
+        """Predicted cost of the arm that was drawn."""
         return float(self.cost_usd[self.chosen_index])

@@ -1,14 +1,14 @@
-"""Usage reports of one decision as a state that revisions complete and correct. No I/O.
+"""Usage reports of one decision: the state that later reports complete and correct. No I/O.
 
-This is the one place that says whether a report is news: a report is *merged* into what is known, field by field, and
-what changes nothing is a duplicate, however often and in whatever order it comes.
+This is the one place that says whether a report is news. A report is *merged* into what is known, field by field; one
+that changes nothing is a duplicate, however often and in whatever order it arrives.
 
-* A field that a report gives replaces what was known of it; one that it leaves out stays.
-* ``attempts`` replace the attempts before, and with them who served and what failed.
-* ``served_arm`` or ``error`` without ``attempts`` replace attempts that say something else.
-* Told dollars outrank those that tokens cost at the price list.
+* A field that a report gives replaces the known value; a field that it leaves out stays.
+* ``attempts`` replace the earlier attempts, and with them who served and what failed.
+* ``served_arm`` or ``error`` without ``attempts`` replace attempts that contradict them.
+* Reported dollars take precedence over tokens times list price.
 
-An ``Idempotency-Key`` is the concern of the layer above: the same key and body is answered before it comes here.
+An ``Idempotency-Key`` is handled one layer up: the same key and body is answered before it gets here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from banditd.core.rewards import UsageReport
 
 _FIGURES: Final = ("input_tokens", "output_tokens", "cached_input_tokens", "cost_usd", "latency_ms")
 REFUSAL_REASONS: Final = frozenset({"content_filter", "refusal"})
-"""Finish reasons of answers that decline to answer. The view ``request_log`` has them, too."""
+"""Finish reasons of answers that decline to answer. The SQL view ``request_log`` lists them too."""
 _NOT_STATED: Final = frozenset({"decision_id", "body_hash", "received_at_us", "request_key", "session_key"})
 _MERGED: Final = tuple(name for name in UsageReport._fields if name not in _NOT_STATED)
 
@@ -29,10 +29,12 @@ _MERGED: Final = tuple(name for name in UsageReport._fields if name not in _NOT_
 class Settled(NamedTuple):
     """A report merged into what was known of its decision.
 
-    duplicate : it told nothing new, nothing was written. cost_usd : of the whole decision, failed attempts included;
-    None while neither tokens nor dollars of the answer are known. revision : 0 for the first report, then one more
-    for every one that told something new. arm : served, or was to serve. before, after : all that is known, in normal
-    form; before and cost_before_usd are None for the first report.
+    duplicate : whether it said nothing new, so that nothing was written.
+    cost_usd : of the whole decision, failed attempts included; None while neither tokens nor dollars of the answer
+    are known.
+    revision : 0 for the first report, plus one for each that said something new.
+    arm : the arm that served, or was to serve.
+    before, after : everything known, normalised; before and cost_before_usd are None for the first report.
     """
 
     duplicate: bool
@@ -47,7 +49,7 @@ class Settled(NamedTuple):
 
 
 def repeated(report: UsageReport, *, cost_usd: float | None, revision: int) -> Settled:
-    """The answer that a request gets again under its ``Idempotency-Key``: nothing is looked at, nothing is news."""
+    """The answer to a request repeated under its ``Idempotency-Key``: always a duplicate."""
     return Settled(
         duplicate=True,
         cost_usd=cost_usd,
@@ -62,12 +64,11 @@ def repeated(report: UsageReport, *, cost_usd: float | None, revision: int) -> S
 
 
 def normalised(report: UsageReport, chosen_arm: str) -> UsageReport:
-    """The same report in one form: ``served_arm`` None where the chosen arm served, figures those of the answer.
+    """The same report in normal form: ``served_arm`` None if the chosen arm served, figures those of the answer.
 
-    Attempts tell who served: the last that answered, else the last of all where it had begun to, and else nobody.
-    Where none answered, the last one's failure is ``error``. What an older client says with ``served_arm`` and
-    ``error`` becomes two attempts. The attempt that answered (or failed last) has the report's figures, and gives
-    those that the report leaves out.
+    Attempts determine who served: the last that answered; else the last of all if it had begun to; else nobody. If
+    none answered, ``error`` is the last one's. An older client's ``served_arm`` and ``error`` become two attempts.
+    The report's figures are copied to the attempt that answered (or failed last), and missing ones are taken from it.
     """
     attempts = report.attempts
     if not attempts and report.error is not None and report.served_arm not in (None, chosen_arm):
@@ -78,12 +79,12 @@ def normalised(report: UsageReport, chosen_arm: str) -> UsageReport:
     index = main_attempt(attempts)
     main = attempts[index]
     reported = {name: getattr(report, name) for name in _FIGURES}
-    # The arm's own latency counts; the report's is what the caller waited for, and that is the recipe's own.
+    # The attempt's own latency counts, except for a recipe: there the report's latency is what the caller waited for.
     if main.latency_ms is not None and main.recipe is None:
         reported["latency_ms"] = main.latency_ms
     reported = {name: getattr(main, name) if value is None else value for name, value in reported.items()}
     answered = main.error is None
-    # Whose answer a client left, or saw break off, is who served: what it thinks of it is that arm's.
+    # An arm whose answer broke off, or whose client left, has served: rewards for that answer belong to it.
     gave = answered or main.error == "client_gone" or main.first_token_ms is not None
     return report._replace(
         served_arm=main.served_as if gave and main.served_as != chosen_arm else None,
@@ -94,26 +95,26 @@ def normalised(report: UsageReport, chosen_arm: str) -> UsageReport:
 
 
 def _with_figures(main: Attempt, figures: Mapping[str, Any]) -> Attempt:
-    """The attempt that the figures of its report belong to; how long a recipe took is not one call's latency."""
+    """The main attempt with its report's figures, except a recipe's latency, which is not that of one call."""
     own = {name: value for name, value in figures.items() if name != "latency_ms" or main.recipe is None}
     return main._replace(**own)
 
 
 def main_attempt(attempts: tuple[Attempt, ...]) -> int:
-    """Which attempt the figures of a report belong to: the last that answered, else the last."""
+    """Index of the attempt that a report's figures belong to: the last that answered, else the last."""
     return main_of([one.error for one in attempts])
 
 
 def main_of(errors: Sequence[str | None]) -> int:
-    """The same, by how the attempts ended."""
+    """``main_attempt``, given only the attempts' errors."""
     answered = [i for i, error in enumerate(errors) if error is None]
     return answered[-1] if answered else len(errors) - 1
 
 
 def merged(before: UsageReport, report: UsageReport, chosen_arm: str) -> UsageReport:
-    """What is known after ``report``, given what was known (``before`` : normalised). Normalised.
+    """What is known after ``report``, given what was known before (normalised). Returns it normalised.
 
-    Equal to ``before`` in all that a client says where the report is no news (see ``says_the_same``).
+    If the report is no news, the result equals ``before`` in everything that a client says (see ``says_the_same``).
     """
     new = normalised(report, chosen_arm)
     given = {name: value for name in _MERGED if (value := getattr(new, name)) not in (None, ())}
@@ -133,19 +134,19 @@ def merged(before: UsageReport, report: UsageReport, chosen_arm: str) -> UsageRe
 
 
 def refused(report: UsageReport) -> bool | None:
-    """Whether the model declined: as stated, else by the finish reason; None where neither is known."""
+    """Whether the model declined: as reported, else by the finish reason; None if neither is known."""
     if report.refusal is not None or report.finish_reason is None:
         return report.refusal
     return report.finish_reason in REFUSAL_REASONS
 
 
 def says_the_same(one: UsageReport, other: UsageReport) -> bool:
-    """Whether two normalised reports tell the same of a decision."""
+    """Whether two normalised reports say the same about a decision."""
     return all(getattr(one, name) == getattr(other, name) for name in _MERGED)
 
 
 def news_of(before: UsageReport | None, after: UsageReport, chosen_arm: str) -> tuple[Attempt, ...]:
-    """The attempts of ``after`` that ``before`` did not tell of, for breakers: each call counts once."""
+    """The attempts in ``after`` that were not in ``before``, so that breakers count each call once."""
     reported = _reported(after, chosen_arm)
     if before is None:
         return reported
@@ -161,12 +162,12 @@ def _reported(report: UsageReport, chosen_arm: str) -> tuple[Attempt, ...]:
 
 
 def _failure(stated: str | None, last: Attempt) -> str | None:
-    """How a decision that nobody answered failed: in the client's words, where they fit its last attempt."""
+    """The error of a decision that nobody answered: the client's words, if they fit its last attempt."""
     return stated if stated is not None and error_class_of(stated) == last.error else last.error
 
 
 def _agrees(before: UsageReport, report: UsageReport, chosen_arm: str) -> bool:
-    """Whether ``served_arm`` and ``error`` of a report without attempts fit the attempts that are known."""
+    """Whether a report's ``served_arm`` and ``error``, given without attempts, agree with the known attempts."""
     if report.served_arm is not None and report.served_arm != (before.served_arm or chosen_arm):
         return False
     if report.error is None:

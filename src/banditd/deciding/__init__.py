@@ -1,1 +1,1 @@
-"""One decision, in one place, pure: from what is known of a policy and a query to the arm that answers."""
+"""How one decision is made, in one place and pure: from the state of a policy and a query to the arm that answers."""

@@ -1,4 +1,6 @@
-"""One account of a budget as this process sees it: a commit old at most, plus what is on its way to the database."""
+"""A budget's account as one process sees it: the last committed totals plus its own charges that are not committed
+yet.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +21,10 @@ _RETARGET_EVERY: Final = 10
 
 @dataclass(slots=True)
 class Account:
-    """One account as this process sees it.
+    """A budget's account as one process sees it.
 
-    pending_usd : drawn, and not known to be committed. alike : how many queries, decided at once, lately came out as
-    one by one.
+    pending_usd : charged by decisions that are drawn but not known to be committed.
+    alike : batch size up to which its queries were recently decided as they would have been one by one.
     """
 
     rule: BudgetRule
@@ -37,35 +39,35 @@ class Account:
 
     @property
     def owner(self) -> tuple[str, str]:
-        """Budget and account, whatever the window."""
+        """Budget and account name, without the window."""
         return self.rule.name, self.key.account
 
     def left_usd(self) -> float:
-        """What a window still has; infinite for a budget per decision."""
+        """Dollars left in the window; infinite for a budget per decision."""
         return math.inf if self.rule.is_rate else self.rule.usd - self.totals.charged_usd - self.pending_usd
 
     def adopt(self, totals: AccountTotals) -> None:
-        """Take over what the database says, for good and ill of other replicas."""
+        """Replace the totals by the database's, which include other replicas' charges."""
         self.totals = totals
         if self.rule.is_rate:
             self.pacer.owe(totals.owed_usd + self.pending_usd - self.pacer.owed_usd)
 
     @property
     def at_once(self) -> int:
-        """How many of its queries are worth deciding at once."""
+        """How many of its queries are worth deciding as one batch."""
         if self.rule.is_rate:
             return self.alike
         return min(self.alike, _RETARGET_EVERY - self.decisions % _RETARGET_EVERY)
 
     def tried(self, queries: int, alike: int) -> None:
-        """So many of its queries were decided at once, and so many as they would have been one by one."""
+        """Record a batch of ``queries``, of which ``alike`` came out as they would have one by one."""
         if alike < queries:
             self.alike = max(1, alike)
         elif queries >= self.alike:
             self.alike = 2 * queries
 
     def count(self, cost_usd: float, now_us: int) -> None:
-        """A decision of such an estimate was drawn: its money is held, and the prices follow."""
+        """Reserve the estimated cost of a decision that was just drawn, and update the price of a dollar."""
         self.pending_usd += cost_usd
         self.decisions += 1
         if self.decisions % _RETARGET_EVERY == 0:
@@ -73,7 +75,7 @@ class Account:
         self.pacer.reserve(cost_usd)
 
     def retarget(self, now_us: int) -> None:
-        """Spread what is left of the window over the decisions to come."""
+        """Spread what is left of the window over the decisions that are still expected."""
         if self.rule.is_rate:
             return
         target = planned_usd(
@@ -89,9 +91,9 @@ class Account:
 
 
 def exhausted(account: Account, now_us: int, cheapest_usd: float | None = None) -> BudgetExhaustedError:
-    """The error of a budget that rejects: used up, or with too little left for what is asked.
+    """The error of a budget whose rule is to reject: used up, or too little left for this decision.
 
-    cheapest_usd : predicted cost of the cheapest arm that might have answered, where it is known.
+    cheapest_usd : predicted cost of the cheapest arm that could have answered, if known.
     """
     rule = account.rule
     whose = "" if account.key.account == ALL else f" of {account.key.account}"
@@ -99,13 +101,13 @@ def exhausted(account: Account, now_us: int, cheapest_usd: float | None = None) 
     retry_after_s = max(1.0, (account.ends_at_us - now_us) / 1e6)
     if account.totals.charged_usd >= rule.usd - ROUNDING_USD:
         return BudgetExhaustedError(
-            f"{budget} is used up; raise it, or come back when its window ends", retry_after_s=retry_after_s
+            f"{budget} is used up; raise it, or try again when its window ends", retry_after_s=retry_after_s
         )
     price = "" if cheapest_usd is None else f", and the cheapest arm is predicted to cost {cheapest_usd:g}"
     return BudgetExhaustedError(
         f"{budget} has too little left for this decision: {account.totals.charged_usd:g} dollars are charged and "
-        f"{account.pending_usd:g} are reserved for decisions on their way{price}. Raise it, allow a cheaper arm, or "
-        "come back when its window ends",
+        f"{account.pending_usd:g} are reserved for pending decisions{price}. Raise it, allow a cheaper arm, or "
+        "try again when its window ends",
         retry_after_s=retry_after_s,
         code="BUDGET_SHORT",
     )

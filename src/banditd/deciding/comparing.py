@@ -1,7 +1,7 @@
-"""When do two answers say the same? By the kind of answer that is expected. Pure; no model is asked.
+"""When do two answers say the same? It depends on the kind of answer that is expected. Pure; no model is asked.
 
-An answer is reduced to what counts of it, and equal reductions are the same answer. Prose is never equal by letter:
-there the similarity of two embeddings is held against a threshold (``similar``).
+An answer is reduced to the part that matters, and answers with equal reductions are the same. Prose is compared by
+the cosine similarity of embeddings instead (``similar``).
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from banditd.core.types import BoolArray, FloatArray
 
 KINDS: Final = ("text", "choice", "number", "json", "tool_calls", "code", "prose")
 SIMILARITY: Final = 0.9  # cosine from which prose counts as the same where nobody says otherwise
-LONGEST: Final = 100_000  # characters that are looked at; answers that are longer differ
+LONGEST: Final = 100_000  # characters; longer answers always differ
 
 _FENCED: Final = re.compile(r"```[\w+-]*[ \t]*\r?\n(.*?)```", re.DOTALL)
 _MARKED: Final = re.compile(r"(?:####|\\boxed\{|answer\W{0,4}(?:is|=)?|[\"']answer[\"']\s*:)\s*", re.IGNORECASE)
 _LETTER_ALONE: Final = re.compile(r"\W*([A-Za-z])\W*")
 _LETTER_FIRST: Final = re.compile(r"[\s*_(\[]*([A-Za-z])(?:[).:\]*]|\s*$)", re.MULTILINE)
-# Possessive where a part could give back what the next would take: signs alone would be divided in every way.
+# Possessive quantifiers where parts overlap: otherwise a text of punctuation would be split in every way.
 _LETTER_MARKED: Final = re.compile(r"[\W_]*+(?:(?:option|choice)[\W_]*+)?(?:([A-Z])(?![\w'])|(?<=[(\[])([a-z])[)\]])")
 _NUMBER: Final = re.compile(
     r"[-+−]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d{1,3})?(?:\s*/\s*\d+(?![\d.]))?|[-+−]?\.\d+"
@@ -34,18 +34,19 @@ _NUMBER: Final = re.compile(
 
 
 def reduced(kind: str, answer: str | None) -> str | None:
-    """What counts of an answer, or None where it holds none of that kind: then it equals no other.
+    """The part of an answer that matters, or None if it contains nothing of that kind (then it equals no other
+    answer).
 
     Parameters
     ----------
-    kind : one of ``KINDS``; ``prose`` gives what is to be embedded.
+    kind : one of ``KINDS``; for ``prose`` the result is the text to embed.
 
     Raises
     ------
-    InvalidInputError : no such kind.
+    InvalidInputError : unknown kind.
     """
     if kind not in KINDS:
-        raise InvalidInputError(f"Answers are compared as {', '.join(KINDS)}; got {kind!r}.", field="/answers")
+        raise InvalidInputError(f"answers must be one of {', '.join(KINDS)}, not {kind!r}.", field="/answers")
     if answer is None or not answer.strip() or len(answer) > LONGEST:
         return None
     text = answer.strip()
@@ -61,9 +62,10 @@ def reduced(kind: str, answer: str | None) -> str | None:
 
 
 def similar(first: FloatArray, second: FloatArray, threshold: float = SIMILARITY) -> BoolArray:
-    """Do answers in prose say the same? bool (n,).
+    """Whether pairs of prose answers say the same: bool (n,).
 
-    first, second : embeddings, float64 (n, d); one of zeros has no likeness. threshold : of the cosine, in (0, 1].
+    first, second : embeddings, float64 (n, d); a zero vector is similar to nothing. threshold : on the cosine, in (0,
+    1].
     """
     length = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
     found: BoolArray = (np.vecdot(first, second) >= threshold * length - 1e-9) & (length > 0.0)
@@ -71,7 +73,7 @@ def similar(first: FloatArray, second: FloatArray, threshold: float = SIMILARITY
 
 
 def _after_mark(text: str) -> str | None:
-    """What stands behind the last word that announces an answer."""
+    """The text after the last word that announces an answer."""
     marks = list(_MARKED.finditer(text))
     return text[marks[-1].end() :] if marks else None
 
@@ -98,7 +100,7 @@ def _number(text: str) -> str | None:
 
 
 def _parsed(text: str) -> object:
-    """The JSON in an answer: all of it, or what stands in its last fence. Raises ValueError where there is none."""
+    """The JSON in an answer: the whole text, or its last code fence. Raises ValueError if there is none."""
     fences = _FENCED.findall(text)
     return json.loads(fences[-1] if fences else text)
 
@@ -111,7 +113,7 @@ def _json(text: str) -> str | None:
 
 
 def _canonical(value: object) -> str:
-    """One text for equal values: keys in order, 1.0 as 1."""
+    """The same text for equal values: sorted keys, 1.0 as 1."""
     return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -124,7 +126,7 @@ def _plain(value: object) -> object:
 
 
 def _tool_calls(text: str) -> str | None:
-    """Names and arguments; ids are nobody's, and calls that are made at once have no order."""
+    """Names and arguments of all calls; ids are ignored, and parallel calls have no order."""
     try:
         found = _parsed(text)
         if isinstance(found, dict):
@@ -137,13 +139,13 @@ def _tool_calls(text: str) -> str | None:
 def _call(call: object) -> str:
     inner = call.get("function", call) if isinstance(call, dict) else None
     if not isinstance(inner, dict) or not isinstance(name := inner.get("name"), str):
-        raise ValueError("no call of a tool")  # noqa: TRY004  (as unreadable as text that is no JSON)
+        raise ValueError("not a tool call")  # noqa: TRY004  (handled like text that is not JSON)
     arguments = inner.get("arguments", inner.get("input", {}))
     return _canonical([name, json.loads(arguments) if isinstance(arguments, str) else arguments])
 
 
 def _code(text: str) -> str | None:
-    """Python without its comments and its layout; any other language without blanks at line ends and empty lines."""
+    """Python without comments and layout; other languages without trailing blanks and empty lines."""
     fences = _FENCED.findall(text)
     code = fences[-1] if fences else text
     try:

@@ -1,7 +1,7 @@
-"""Which constraints of the operator hold for a query: what he knows before anything is learned. Pure.
+"""Which of the operator's constraints apply to a query: rules that hold regardless of what is learned. Pure.
 
-A constraint holds where all of its conditions do. What it then says of the arms
-(``core/constraint.py``) masks them before the probabilities are computed.
+A constraint applies if all its conditions hold. It then masks arms (``core/constraint.py``) before the probabilities
+are computed.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from banditd.core.types import FloatArray
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Conditions:
-    """When a constraint holds. An empty condition holds always; one of the text or its embedding never without that.
+    """When a constraint applies: if all of its conditions hold. An empty condition holds always.
 
-    found, detected : whether there is in a text what is looked for, by pattern and by name. tags : values that the
-    query's tags must have. utterances : texts that the query must resemble, one of them. similarity : the least
-    cosine between them, in [-1, 1]. embeddings : of the utterances, unit-norm float64
-    (n_utterances, d); see ``Constraint.embedded``.
+    found, detected : tests of the text, by pattern and by named detector; they need a text, as ``utterances`` need
+    its embedding.
+    tags : values that the query's tags must have.
+    utterances : texts of which the query must resemble at least one. similarity : least cosine, in [-1, 1].
+    embeddings : of the utterances, unit-norm float64 (n_utterances, d); see ``Constraint.embedded``.
     """
 
     found: Callable[[str], bool] | None = None
@@ -33,7 +34,7 @@ class Conditions:
     embeddings: FloatArray | None = None
 
     def hold(self, text: str | None, tags: Mapping[str, str], embedding: FloatArray | None) -> bool:
-        """Whether all of them hold for a query. embedding : of its text, float64 (d,), or None."""
+        """Whether all conditions hold for a query. embedding : of its text, float64 (d,), or None."""
         if any(tags.get(tag) != value for tag, value in self.tags.items()):
             return False
         if any(text is None or not search(text) for search in self.searches):
@@ -42,7 +43,7 @@ class Conditions:
 
     @property
     def searches(self) -> tuple[Callable[[str], bool], ...]:
-        """All that look at the text."""
+        """All tests that look at the text."""
         return tuple(search for search in (self.found, self.detected) if search is not None)
 
     def _resembles(self, embedding: FloatArray | None) -> bool:
@@ -55,11 +56,11 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Constraint:
-    """What is said of the arms, and when."""
+    """Conditions, and the rule about arms that applies when they hold."""
 
     arms: ArmConstraint
     when: Conditions
 
     def embedded(self, embeddings: FloatArray) -> Constraint:
-        """The same with the embeddings of its utterances, float64 (n_utterances, d)."""
+        """The same constraint with the embeddings of its utterances, float64 (n_utterances, d)."""
         return replace(self, when=replace(self.when, embeddings=np.ascontiguousarray(embeddings)))

@@ -1,9 +1,10 @@
-"""One decision, for many queries of one policy at once: price, masks, admission, floors, probabilities, draw.
+"""Decides many queries of one policy at once: price, masks, admission, floors, probabilities, draw.
 
-The only place where a decision is made. Routing, batches, replay and the dashboard call ``decide``; none of them
-decides anything before or after it. Pure: no clock, no I/O, no counters; the accounts of budgets are only read.
-A batch is decided as its queries would be one by one: who needs the effect of one on the next (a budget's charge,
-a session's first arm, a traffic cap) calls again.
+The only place where decisions are made. Routing, batches, replay and the dashboard call ``decide``; none of them
+decides anything before or after it. Pure: no clock, no I/O, no counters; accounts of budgets are only read.
+
+A batch is decided as its queries would be one by one. If one decision must affect the next (a budget's charge, a
+session's first arm, a traffic cap), the caller has to call again.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ from banditd.deciding.view import RouteView
 class Situation:
     """A policy at one moment.
 
-    exploration_floor : of all arms together, in [0, 1). cost_weight : where the query says none. price_per_usd : what
-    a dollar takes off the utility at least, beside what the budgets ask. soft : arms that a breaker or a cap takes
-    out, with the reason; they give way when nothing else is left.
+    exploration_floor : of all arms together, in [0, 1). cost_weight : used if the query has none.
+    price_per_usd : least utility cost of a dollar, before budgets ask for more.
+    soft : arm -> reason why a breaker or cap excludes it; ignored if no other arm is left.
     """
 
     view: RouteView
@@ -47,12 +48,14 @@ class Situation:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Case:
-    """A query with all that had to be read for it: its session's arm, the accounts it is charged to, its promise.
+    """A query with everything that was looked up for it: its session's arm, its accounts, its promise.
 
-    rollout : where only a part of the traffic is the policy's. session_arm : that the query keeps. cached_arm : that
-    has ``cached_tokens`` of the input in its prompt cache. prospects : float64 (n_arms,), what going on after an
-    arm's answer is expected to add to its utility; None where the first answer is the last. call_price : float64
-    (n_arms,), what traffic caps take off an arm's utility for a call; None without caps.
+    rollout : set if the policy decides only a part of the traffic.
+    session_arm : the arm that the query must keep. cached_arm : has ``cached_tokens`` of the input in its prompt
+    cache.
+    prospects : float64 (n_arms,), utility that going on after an arm's answer is expected to add; None if the first
+    answer is final.
+    call_price : float64 (n_arms,), what traffic caps take off an arm's utility per call; None without caps.
     """
 
     query: Query
@@ -70,10 +73,10 @@ class Case:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Priced:
-    """What every arm would cost, and the utility that takes away: float64 (n, n_arms); cost_weight (n, 1).
+    """Cost of every arm and the utility it takes away: float64 (n, n_arms); cost_weight (n, 1).
 
-    cache_loss_usd : what is lost with a prompt cache that another arm has, beside ``cost_usd`` and in ``penalty``;
-    None where no query has one.
+    cache_loss_usd : dollars lost by leaving an arm that has the prompt cached; part of ``penalty``, not of
+    ``cost_usd``; None if no query has one.
     """
 
     output_tokens: FloatArray
@@ -84,7 +87,7 @@ class Priced:
 
     @property
     def whole_usd(self) -> FloatArray:
-        """Cost and loss together: what a least cost is the least of."""
+        """Cost plus cache loss: what "least cost" minimises."""
         return self.cost_usd if self.cache_loss_usd is None else self.cost_usd + self.cache_loss_usd
 
     def take(self, rows: IntArray) -> Priced:
@@ -94,14 +97,16 @@ class Priced:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Decided:
-    """What became of a batch.
+    """The result of a batch.
 
-    refused : index of a query to its error. stopped : budgets that were found used up, and what was done.
-    rows : intp (n,), indices of the other queries, in order; all else is aligned with them and the arms of the view.
-    x : float64 (n, d), the contexts. allowed : bool (n, n_arms), the arms that scores are of. eligible : before
-    the promise and budgets have their say. exclusions : by query, arm to reason, money's and the quality floor's
-    among them. scores : the policy's own. own_share : of its vectors in what was drawn from, float64 (n,), below 1
-    under a promise; the rest is the baseline's.
+    refused : index of a query -> its error. stopped : used-up budgets that were met, and what was done.
+    rows : intp (n,), indices of all other queries, in order; everything else is aligned with them and the view's
+    arms.
+    x : float64 (n, d), the contexts. allowed : bool (n, n_arms), the arms that ``scores`` covers. eligible : the same
+    before the promise and budgets removed arms.
+    exclusions : by query, arm -> reason, including those of budgets and the quality floor.
+    scores : the policy's own. own_share : float64 (n,), weight of the policy's own vector in the one drawn from;
+    below 1 under a promise, the rest is the baseline's.
     """
 
     refused: Mapping[int, BanditdError]
@@ -123,7 +128,7 @@ def decide(situation: Situation, cases: Sequence[Case], uniforms: FloatArray) ->
 
     Parameters
     ----------
-    cases : at least one. uniforms : float64 (len(cases),), in [0, 1); each is used for its query alone.
+    cases : at least one. uniforms : float64 (len(cases),), in [0, 1); each decides its own query only.
     """
     view, queries = situation.view, [case.query for case in cases]
     contexts = Contexts.of([case.context for case in cases])
@@ -158,7 +163,7 @@ def decide(situation: Situation, cases: Sequence[Case], uniforms: FloatArray) ->
     rollouts = [case.rollout for case in cases]
     draw = draw_arms(queries, held, played, allowed, priced.whole_usd, priced.penalty, floor, uniforms, rollouts)
     _baseline_is_no_trial(draw, pledges, own_share)
-    listed = None if draw.arms is allowed else draw.arms  # a quality floor has taken arms out
+    listed = None if draw.arms is allowed else draw.arms  # a quality floor has excluded arms
     exclusions = _exclusions(view, eligible, None if wanted is eligible.arms else wanted, rows, admissions, listed)
     return Decided(
         refused=refused,
@@ -177,14 +182,14 @@ def decide(situation: Situation, cases: Sequence[Case], uniforms: FloatArray) ->
 
 
 def _baseline_is_no_trial(draw: Draw, pledges: Pledges | None, own_share: FloatArray) -> None:
-    """An answer of the baseline for the promise's sake, or its side's, is not exploration."""
+    """An answer of the baseline that the promise, or the rollout's side, asked for does not count as exploration."""
     if pledges is not None:
         rows = pledges.rows
         draw.explored[rows] &= (own_share[rows] >= 1.0) | (draw.index[rows] != pledges.baseline)
 
 
 def _kept(case: Case) -> str | None:
-    """The arm that is not drawn: the only candidate of a pinned query, or the one that the session has."""
+    """The arm that is fixed without a draw: the pinned query's only candidate, or the session's arm."""
     query = case.query
     return query.candidates[0] if query.pinned and query.candidates else case.session_arm
 
@@ -197,7 +202,7 @@ def _price(
     weight: FloatArray,
     price: FloatArray,
 ) -> Priced:
-    """What every arm would cost, and the utility that takes away. tokens, weight, price : (n, 1), of each query."""
+    """Cost of every arm and the utility it takes away. tokens, weight, price : (n, 1), one per query."""
     view = situation.view
     output_tokens = view.expected_output_tokens(contexts.x)
     named = [i for i, case in enumerate(cases) if case.query.expected_output_tokens is not None]
@@ -219,7 +224,7 @@ def _price(
 
 
 def _cache_loss_usd(view: RouteView, cases: Sequence[Case]) -> FloatArray | None:
-    """What a query saves by staying with the arm that has its prompt cached, as a loss of the other arms."""
+    """What a query saves by staying with the arm that has its prompt cached, charged as a loss to all other arms."""
     loss = None
     for row, case in enumerate(cases):
         index = -1 if case.cached_arm is None else view.index.get(case.cached_arm, -1)
@@ -232,7 +237,7 @@ def _cache_loss_usd(view: RouteView, cases: Sequence[Case]) -> FloatArray | None
 
 
 def _money_of(situation: Situation, case: Case) -> tuple[float, float]:
-    """The cost weight, and what a dollar takes off the utility at least: the highest that is asked by anybody."""
+    """The query's cost weight, and the least utility cost of a dollar: the highest price that anything asks for."""
     prices = [situation.price_per_usd, *(account.pacer.price_per_usd for account in case.accounts)]
     if case.pledge is not None:
         prices.append(case.pledge.price_per_usd)
@@ -246,7 +251,7 @@ def _admit(
     eligible: BoolArray,
     refused: dict[int, BanditdError],
 ) -> tuple[BoolArray, list[Admission]]:
-    """The eligible arms that budgets can pay for, all and by query; adds queries that one rejects to ``refused``."""
+    """The eligible arms that budgets can pay for, together and by query; adds rejected queries to ``refused``."""
     view = situation.view
     if not any(case.accounts for case in cases):
         return eligible, [Admission(arms) for arms in eligible]
@@ -277,7 +282,10 @@ def _exclusions(
     admissions: Sequence[Admission],
     listed: BoolArray | None,
 ) -> list[Mapping[str, str]]:
-    """Of every query of ``rows``; wanted is of all, listed of those. None for what has taken out nothing."""
+    """Exclusions of each query in ``rows``.
+
+    ``wanted`` covers all queries, ``listed`` only those; None: nothing excluded.
+    """
     return [
         _all_exclusions(
             view,
@@ -293,7 +301,7 @@ def _exclusions(
 def _all_exclusions(
     view: RouteView, before: Mapping[str, str], wanted: BoolArray | None, admission: Admission, listed: BoolArray
 ) -> Mapping[str, str]:
-    """Arm to the reason why it could not answer: of ``before``, the promise's, money's, then the quality floor's."""
+    """Arm -> reason why it could not answer: from ``before``, then the promise, the budgets and the quality floor."""
     if not admission.excluded and listed is admission.arms and wanted is None:
         return before
     names = view.snapshot.arms
@@ -308,7 +316,7 @@ def _all_exclusions(
 
 
 def _nothing(refused: Mapping[int, BanditdError], stopped: Sequence[tuple[str, str]], priced: Priced) -> Decided:
-    """Every query was refused."""
+    """The result when every query was refused."""
     none, empty, index = np.zeros(priced.cost_usd.shape), np.zeros(0), np.zeros(0, dtype=np.intp)
     no_arms = np.zeros(priced.cost_usd.shape, dtype=bool)
     draw = Draw(no_arms, none, index, empty, empty, np.zeros(0, dtype=bool), [])

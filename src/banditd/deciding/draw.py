@@ -1,4 +1,5 @@
-"""The vectors that arms are drawn from: the policy's with its floors, a session's arm, the least cost above a floor.
+"""The vectors that arms are drawn from: the policy's with floors, a session's arm, or least cost above a quality
+floor.
 
 Pure: the uniform numbers are an argument. Arrays are (n_queries, n_arms) unless said otherwise.
 """
@@ -20,7 +21,7 @@ from banditd.deciding.objectives import DEFAULT_CONFIDENCE, least_cost_above
 from banditd.deciding.rollout import Rollout, rolled_out
 from banditd.deciding.view import RouteView
 
-# Utilities closer than this are tied: drawing either is greedy.
+# Utilities closer than this are tied: drawing either arm counts as greedy.
 TIE: Final = 1e-12
 
 
@@ -28,8 +29,9 @@ TIE: Final = 1e-12
 class Draw:
     """One draw for each query.
 
-    arms : the arms that the vector is over. probability : 0 elsewhere. index, propensity, uniform, explored :
-    (n_queries,). reason : ``policy``, ``session``, ``pinned``, ``quality_floor`` or ``shadow``.
+    arms : the arms that the vector covers. probability : 0 elsewhere.
+    index, propensity, uniform, explored : (n_queries,).
+    reason : ``policy``, ``session``, ``pinned``, ``quality_floor`` or ``shadow``.
     """
 
     arms: BoolArray
@@ -48,9 +50,10 @@ def least_probabilities(
     accounts: Sequence[Sequence[Account]],
     exploration_floor: float,
 ) -> FloatArray:
-    """Exploration, probes of changed arms, grants of new ones; the largest of each arm's.
+    """Floor of each arm: the largest of exploration, probing of changed arms, and new arms' guaranteed shares.
 
-    Probes are not cut by budgets: they are short, a dear arm's are rare already, and a recovery must be found.
+    Budgets do not cut the probing of changed arms: it is short, rare for expensive arms anyway, and a recovery must
+    be noticed.
 
     accounts : of each query.
     """
@@ -58,12 +61,12 @@ def least_probabilities(
     floors = least_shares(cost_usd, allowed, exploration_floor, probes)
     if np.count_nonzero(view.onboarding_share):
         floors = np.maximum(floors, np.where(allowed, view.onboarding_share, 0.0))
-    charged = [i for i, mine in enumerate(accounts) if mine]
+    charged = [i for i, own_accounts in enumerate(accounts) if own_accounts]
     if charged:
         uncut = least_shares(cost_usd[charged], allowed[charged], 0.0, probes)
         for row, i in enumerate(charged):
             floors[i] = np.maximum(cut_floors(accounts[i], floors[i], cost_usd[i], allowed[i]), uncut[row])
-    total = np.add.reduce(floors, 1, keepdims=True)  # shares that sum to less than 1 by themselves, but not together
+    total = np.add.reduce(floors, 1, keepdims=True)  # each kind of floor sums to less than 1, but not all together
     floors /= np.maximum(total, 1.0)
     return floors
 
@@ -81,8 +84,10 @@ def draw_arms(
 ) -> Draw:
     """Draw an arm for each query.
 
-    held : of each query the arm that the session keeps or the query names, -1 for none. scores : of the policy,
-    with floors. uniforms : float64 (n_queries,), in [0, 1). rollouts : of each query, empty for none.
+    held : for each query the arm that its session keeps or that it names, -1 for none.
+    scores : of the policy, with floors.
+    uniforms : float64 (n_queries,), in [0, 1).
+    rollouts : one per query; empty for none.
     """
     n, row = len(queries), np.arange(len(queries))
     arms, probability = allowed, scores.probability
@@ -133,6 +138,6 @@ def _confidence(query: Query) -> float:
 
 
 def held_arms(view: RouteView, session_arms: Sequence[str | None], allowed: BoolArray) -> list[int]:
-    """Index of the arm that each session keeps or query names; -1 without one, or where it may not answer."""
+    """Index of the arm that each session keeps or query names; -1 if there is none or it may not answer."""
     held = [-1 if arm is None else view.index.get(arm, -1) for arm in session_arms]
     return [i if i >= 0 and allowed[row, i] else -1 for row, i in enumerate(held)]

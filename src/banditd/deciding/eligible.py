@@ -19,14 +19,16 @@ from banditd.core.types import Arm, BoolArray, FloatArray, Query
 from banditd.deciding.view import RouteView
 
 RECIPES: Final = "*recipes"
-"""Stands among the upstreams of a query for all recipes: why none of them can answer it. No upstream is called so."""
+"""Key in a query's ``upstreams`` that stands for all recipes: why none of them can answer. No upstream has this
+name.
+"""
 NAMED: Final = 10
-"""So many unknown arms are named: a batch may have hundreds of thousands of them."""
+"""Most unknown arms that an error lists; a batch may contain hundreds of thousands."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Eligible:
-    """arms : bool (n, n_arms), who may answer. exclusions : by query, arm to reason. refused : query to its error."""
+    """arms : bool (n, n_arms), which may answer. exclusions : by query, arm -> reason. refused : query -> error."""
 
     arms: BoolArray
     exclusions: list[dict[str, str]]
@@ -44,12 +46,14 @@ def eligible_arms(
 ) -> Eligible:
     """The arms that may answer each query, and the reason of every exclusion.
 
-    A query that no arm may answer, or that names an unknown one, is refused (NoEligibleArmError, InvalidInputError).
+    A query that no arm may answer is refused with NoEligibleArmError, one that names an unknown arm with
+    InvalidInputError.
 
     Parameters
     ----------
-    cost_usd, latency_ms : float64 (n, n_arms); of the latency None where no query has a limit of it. input_tokens :
-    float64 (n, 1). soft : arm to reason.
+    cost_usd, latency_ms : float64 (n, n_arms); ``latency_ms`` is None if no query limits it. input_tokens : float64
+    (n, 1).
+    soft : arm -> reason.
     """
     arms: BoolArray = view.serves & (input_tokens <= view.window_tokens)
     free: list[bool] = np.logical_and.reduce(arms, 1).tolist()
@@ -83,7 +87,7 @@ def is_plain(query: Query, view: RouteView) -> bool:
 
 
 def _all_callable(view: RouteView, upstreams: Mapping[str, str | None]) -> bool:
-    """Whether all arms can be called: what ``_unable`` says of none. It asks each of them, at every query."""
+    """Whether ``_unable`` would exclude no arm: a fast check, made for every query."""
     if view.calls is not None and upstreams.get(RECIPES) is not None:
         return False
     return all(upstreams.get(upstream, "no_upstream") is None for upstream in view.upstreams)
@@ -117,7 +121,7 @@ def _exclusions(
 
 
 def _soft_exclusions(left: Sequence[str], query: Query, soft: Mapping[str, str]) -> dict[str, str]:
-    """Those of the arms that are left which the others make way for; the operator's preferences give way first."""
+    """Exclusions that give way when nothing else is left; the operator's preferences give way first."""
     excluded = {} if all(arm in soft for arm in left) else {arm: soft[arm] for arm in left if arm in soft}
     for constraint in query.constraints:
         if constraint.action == "prefer":
@@ -148,7 +152,7 @@ def _reason(
     if not query.excluded_arms.isdisjoint(called):
         return "excluded_by_request"
     for constraint in query.constraints:
-        # What must not see a query must not see it as a recipe's part either.
+        # An arm that must not see a query must not see it as part of a recipe either.
         named = called if constraint.action == "forbid" else (arm.arm,)
         if constraint.action != "prefer" and any(map(constraint.excludes, named)):
             return constraint.reason
@@ -164,7 +168,7 @@ def _reason(
 
 
 def _unable(arm: Arm, view: RouteView, query: Query) -> str | None:
-    """Why nobody can call it; of a recipe every part must be callable."""
+    """Why the arm cannot be called; for a recipe every part must be callable."""
     upstreams = query.upstreams
     if arm.recipe is not None and not query.recipes:
         return "recipes_unwanted"

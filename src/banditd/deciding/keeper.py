@@ -1,7 +1,7 @@
-"""One promise over one stream of decisions: what it pledges now, what it saw, what it learned. Pure.
+"""One promise over one stream of decisions: what it asks now, what it has seen and what it has learned. Pure.
 
-The daemon and ``replay`` run this very class: it holds the window and the debt (``promise.py``), the evidence
-about the baseline (``ope/reference.py``) and decides when the reference share may taper.
+The daemon and ``replay`` use this same class. It combines the window and the debt (``promise.py``) with the evidence
+about the baseline (``ope/reference.py``), and decides when the reference share may taper.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from banditd.deciding.promise import (
 from banditd.deciding.reserve import Reserve
 from banditd.ope.reference import BaselineEvidence, RatedDecision, Verdict
 
-# Once known precisely enough, the difference is taken for known until it is this much less precise.
+# Once known precisely enough, the difference counts as known until its interval is wider by this factor.
 SLACKER = 1.5
 
 
@@ -36,9 +36,11 @@ SLACKER = 1.5
 class PromiseRule:
     """What the operator promises.
 
-    baseline : ``dearest`` or an arm's name. keep : share of its quality to be kept, in [0.5, 1]. reference_share : of
-    the traffic that goes to the baseline until the difference is known to ``precision`` (half-width of the 95 %
-    interval of its mean reward), in [0, 1). keep_by_tag : tag to value to its own keep.
+    baseline : ``dearest`` or an arm's name.
+    keep : share of the baseline's quality to keep, in [0.5, 1].
+    reference_share : share of the traffic, in [0, 1), that goes to the baseline until the difference in mean reward
+    is known to ``precision`` (half-width of its 95 % interval).
+    keep_by_tag : tag -> value -> ``keep`` for queries with that tag.
     """
 
     baseline: str = "dearest"
@@ -48,7 +50,7 @@ class PromiseRule:
     keep_by_tag: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def keep_of(self, tags: Mapping[str, str]) -> float:
-        """What is kept for a query with these tags: the highest of those that its tags ask for."""
+        """``keep`` for a query with these tags: the highest that any of them asks for."""
         if not self.keep_by_tag:
             return self.keep
         wanted = [self.keep_by_tag[name].get(value) for name, value in tags.items() if name in self.keep_by_tag]
@@ -56,7 +58,7 @@ class PromiseRule:
 
 
 class Keeper:
-    """A promise about ``baseline``, an index into the K arms of a fixed order."""
+    """Keeps a promise about ``baseline``, an index into K arms in a fixed order."""
 
     def __init__(self, rule: PromiseRule, *, n_arms: int, n_features: int, baseline: int) -> None:
         self.rule = rule
@@ -66,10 +68,10 @@ class Keeper:
         self.evidence = BaselineEvidence(rule.keep)
         self.reserve = Reserve()
         self._silence = 0  # decisions since the last reward
-        self._rated = self._decisions = 0  # of so many decisions so many are rated
-        self._judged_share: float | None = None  # of a judge: that of the keeper which it judges for
+        self._rated = self._decisions = 0  # number of rated decisions, and of all
+        self._judged_share: float | None = None  # in a copy made by ``judged``: its original's
         self._precise = False
-        self._pledged: tuple[tuple[object, ...], Pledge] | None = None  # what it was made of, and what was pledged
+        self._pledged: tuple[tuple[object, ...], Pledge] | None = None  # the last pledge, after what it was made from
 
     @property
     def terms(self) -> Terms:
@@ -77,18 +79,18 @@ class Keeper:
 
     @property
     def reference_share(self) -> float:
-        """Least share of the baseline now."""
+        """Least share of the baseline at present."""
         return reference_share(self.rule.reference_share, precise=self._precise)
 
     @property
     def rated_share(self) -> float:
-        """Of the decisions, in (0, 1]."""
+        """Share of the decisions that are rated, in (0, 1]."""
         if self._judged_share is not None:
             return self._judged_share
         return min((self._rated + 1) / (self._decisions + 1), 1.0)
 
     def pledge(self) -> Pledge:
-        """What is asked of the next decision."""
+        """What the promise asks of the next decision."""
         terms, rule = self.promise.terms, self.rule
         made_of = terms, rule, self.baseline, self._precise
         if self._pledged is None or self._pledged[0] != made_of:
@@ -105,13 +107,13 @@ class Keeper:
         eligible: BoolArray,
         own: FloatArray,
     ) -> None:
-        """Note decisions under this promise; shapes as in ``Promise.observe``."""
+        """Record decisions under this promise; shapes as in ``Promise.observe``."""
         self.promise.observe(x, cost_usd=cost_usd, eligible=eligible, own=own)
         self._silence += len(x)
         self._decisions += len(x)
 
     def learn(self, one: RatedDecision) -> None:
-        """Note the reward of a decision under this promise."""
+        """Record the reward of a decision under this promise."""
         self._silence = 0
         self._rated += 1
         self.evidence.add(one)
@@ -129,47 +131,51 @@ class Keeper:
         return one.baseline_predicted > 0.0 and slack <= 0.0
 
     def judged(self, rated: Sequence[RatedDecision]) -> Keeper:
-        """Another keeper of the same promise that has learned these and nothing else, oldest first."""
+        """A new keeper of the same promise that has learned only these rated decisions, oldest first."""
         return self.judged_of([(one, True) for one in rated])
 
     def judged_of(self, rated: Sequence[tuple[RatedDecision, bool]]) -> Keeper:
-        """The same, of decisions about this baseline under this promise (True) and under others.
+        """Like ``judged``; each decision is paired with whether it was made under this very promise.
 
-        What arms earn beyond their predictions is the same whatever was promised; what was kept is not.
+        Prediction errors of the arms are learned from all decisions about this baseline; what was kept, only from the
+        promise's own.
         """
         judge = Keeper(self.rule, n_arms=0, n_features=0, baseline=self.baseline)
         judge._judged_share = self.rated_share
-        for one, mine in rated:
-            if mine:
+        for one, same_promise in rated:
+            if same_promise:
                 judge.learn(one)
             else:
                 judge.misses.add(one)
         return judge
 
     def begin_with(self, other: Keeper, *, misses: bool) -> None:
-        """Begin with the recent decisions of another, and with its misses where the baseline is the same."""
+        """Start with another keeper's recent decisions.
+
+        misses : take over its prediction errors too, which needs the same baseline.
+        """
         self.promise.window = other.promise.window.copied()
         if misses:
             self.misses = copy.copy(other.misses)
 
     def realign(self, columns: IntArray, *, baseline: int) -> None:
-        """The arms are others now. columns : intp, where each was before, -1 for a new one."""
+        """The set of arms has changed. columns : intp, the previous index of each arm, -1 for a new one."""
         self.baseline = self.promise.baseline = baseline
         self.promise.window.realign(columns)
 
     def baseline_is_back(self) -> None:
-        """The baseline may answer again, see ``Promise.baseline_is_back``."""
+        """The baseline may answer again; see ``Promise.baseline_is_back``."""
         self.promise.baseline_is_back()
 
     def reprice(self, factor: FloatArray) -> None:
-        """Prices are now so many times what they were, float64 (K,)."""
+        """The arms' prices have changed by these factors, float64 (K,)."""
         self.promise.window.reprice(factor)
 
     def adopt(self, judged: Keeper, *, news: bool, rated_of: tuple[int, int] | None = None) -> None:
-        """Take over what another one has learned.
+        """Take over what another keeper has learned.
 
-        news : it knows rewards that this one did not. rated_of : of the newest decisions (rated, all), where the log
-        was asked.
+        news : it knows rewards that this one does not.
+        rated_of : (rated, all) of the newest decisions, if the log was asked.
         """
         self.misses, self.evidence, self._precise = judged.misses, judged.evidence, judged._precise
         self.reserve = judged.reserve
@@ -179,22 +185,22 @@ class Keeper:
             self._silence = 0
 
     def rated_among(self, rated: int, decisions: int) -> None:
-        """So many of so many newest decisions are rated, by the log."""
+        """Set how many of the newest decisions are rated, according to the log."""
         self._rated, self._decisions = rated, decisions
 
     def frozen(self) -> Keeper:
-        """A copy to solve on in another thread while this one goes on observing."""
+        """A copy that another thread can solve on while this one keeps observing."""
         still = copy.copy(self)
         still.promise = self.promise.frozen()
         return still
 
     @property
     def due(self) -> bool:
-        """Whether terms should be solved for anew, by the count of decisions."""
+        """Whether enough decisions have passed to solve for new terms."""
         return self.promise.due
 
     def solve(self, posterior: Posterior) -> Terms:
-        """New terms from today's beliefs, see ``Promise.solve``."""
+        """New terms from the present posterior; see ``Promise.solve``."""
         return self.promise.solve(
             posterior,
             self.misses,
@@ -205,14 +211,14 @@ class Keeper:
         )
 
     def verdict(self) -> Verdict:
-        """What was kept, by the rated decisions."""
+        """How much quality was kept, according to the rated decisions."""
         return self.evidence.verdict()
 
 
 def baseline_index(rule: PromiseRule, arms: Sequence[str], cost_usd: FloatArray, enabled: BoolArray) -> int | None:
-    """The arm that a rule names: index, or None where there is no such arm (yet).
+    """Index of the baseline that a rule names, or None if there is no such arm (yet).
 
-    cost_usd : expected of each arm on a typical query, float64 (K,). ``dearest`` is the dearest that is enabled.
+    cost_usd : expected cost of each arm on a typical query, float64 (K,). ``dearest`` is the dearest enabled arm.
     """
     if rule.baseline == "dearest":
         return int(np.where(enabled, cost_usd, -math.inf).argmax()) if enabled.any() else None

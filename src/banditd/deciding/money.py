@@ -1,4 +1,6 @@
-"""What budgets say in a decision: the price of a dollar, and the arms they can pay for. Pure: accounts are read."""
+"""What budgets contribute to a decision: the price of a dollar, and the arms they can pay for. Pure: accounts are
+only read.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,10 @@ NAMED_ARM = "named_arm"
 
 
 class Terms(NamedTuple):
-    """What a decision has read of accounts that can pay for all arms.
+    """What a decision assumed about accounts that can pay for every arm.
 
-    cost_usd, dear_usd : the most that an arm is predicted to cost, and may well cost. conditions : of each account
-    the price of a dollar and the budget of a decision.
+    cost_usd : highest predicted cost of any arm. dear_usd : highest plausible cost.
+    conditions : of each account, the price of a dollar and the budget per decision.
     """
 
     cost_usd: float
@@ -30,11 +32,13 @@ class Terms(NamedTuple):
 
 
 class Admission(NamedTuple):
-    """Which of the eligible arms money allows.
+    """Which of the eligible arms the budgets allow.
 
-    arms : bool (n_arms,). excluded : index to the name of the budget. stopped : budgets that are used up, and what
-    is done (``cheapest``, ``named_arm``, ``reject``). refused : the error where one of them rejects. terms : None
-    where not every arm could be paid for, and without accounts.
+    arms : bool (n_arms,).
+    excluded : arm index -> name of the budget.
+    stopped : used-up budgets and what was done (``cheapest``, ``named_arm``, ``reject``).
+    refused : the error, if one of them rejects.
+    terms : None without accounts or if some arm was too expensive.
     """
 
     arms: BoolArray
@@ -45,26 +49,26 @@ class Admission(NamedTuple):
 
 
 def price_per_usd(accounts: Iterable[Account]) -> float:
-    """What a dollar takes off the utility: the dearest price of the budgets that apply, for it keeps them all."""
+    """Utility cost of a dollar: the highest price of the budgets that apply, since that one keeps them all."""
     return max((account.pacer.price_per_usd for account in accounts), default=0.0)
 
 
 def terms_of(
     accounts: Sequence[Sequence[Account]], eligible: BoolArray, cost_usd: FloatArray, spread_usd: FloatArray
 ) -> list[Terms]:
-    """Of every query, as if its accounts could pay for all arms; arrays are (n, n_arms)."""
+    """Terms of each query, assuming its accounts can pay for every arm; arrays are (n, n_arms)."""
     both = np.array([cost_usd, cost_usd + SPREADS * spread_usd])
     most: list[list[float]] = np.where(eligible, both, 0.0).max(2).T.tolist()
-    return [Terms(cost, dear, _conditions(mine)) for (cost, dear), mine in zip(most, accounts, strict=True)]
+    return [Terms(cost, dear, _conditions(own)) for (cost, dear), own in zip(most, accounts, strict=True)]
 
 
 def pays_for_all(accounts: Iterable[Account], terms: Terms) -> bool:
-    """Whether all accounts can pay for all arms."""
+    """Whether every account can pay for every arm."""
     return all(terms.cost_usd <= one.left_usd() and one.pacer.covers(terms.dear_usd) for one in accounts)
 
 
 def decides_alike(accounts: Sequence[Account], terms: Terms | None) -> bool:
-    """Whether what was decided under these terms would be decided now, after others were charged to the accounts."""
+    """Whether a decision made under these terms would come out the same now, after other charges to its accounts."""
     return terms is not None and _conditions(accounts) == terms.conditions and pays_for_all(accounts, terms)
 
 
@@ -92,7 +96,7 @@ def admit(
     stopped: list[tuple[str, str]] = []
     for account in accounts:
         rule = account.rule
-        # What costs nothing may always be had, also after an answer cost more than was left.
+        # A free arm is always affordable, even after an answer cost more than was left.
         affordable = eligible & (cost <= max(account.left_usd(), 0.0))
         if not affordable.any():
             if rule.at_stop == REJECT:
@@ -113,7 +117,7 @@ def admit(
 def _last_resort(
     at_stop: str, eligible: BoolArray, cost_usd: FloatArray, names: Sequence[str]
 ) -> tuple[BoolArray, str]:
-    """The one arm of a budget that is used up: the one it names, or the cheapest; and which it was."""
+    """The only arm that a used-up budget allows (the one it names, else the cheapest), and which of the two it is."""
     last = np.zeros(eligible.shape[0], dtype=bool)
     named = [i for i in np.flatnonzero(eligible).tolist() if names[i] == at_stop]
     last[named[0] if named else int(cost_usd.argmin())] = True
@@ -121,7 +125,7 @@ def _last_resort(
 
 
 def _both(allowed: BoolArray, affordable: BoolArray, cost_usd: FloatArray) -> BoolArray:
-    """The arms that both allow; where they have none in common, the cheaper of what either allows."""
+    """The arms in both masks; if there are none, the cheapest arm of either."""
     common = allowed & affordable
     if not common.any():
         common[int(np.where(allowed | affordable, cost_usd, np.inf).argmin())] = True
@@ -131,7 +135,7 @@ def _both(allowed: BoolArray, affordable: BoolArray, cost_usd: FloatArray) -> Bo
 def cut_floors(
     accounts: Sequence[Account], floors: FloatArray, cost_usd: FloatArray, allowed: BoolArray
 ) -> FloatArray:
-    """Least probabilities cut to what the budgets let exploration spend: float64 (n_arms,), as all arguments are."""
+    """Floors cut to what the budgets let exploration spend: float64 (n_arms,), like all arguments."""
     cut, cost = floors[allowed], cost_usd[allowed]
     for account in accounts:
         cut = account.pacer.floors(cut, cost)

@@ -1,4 +1,4 @@
-"""What a request wants: profiles filled in, and the least cost whose predicted quality clears a floor. Pure."""
+"""A request's objective: filling in profiles, and least cost above a quality floor. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEFAULT_CONFIDENCE: Final = 0.9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """A named objective. What is None is left to the policy."""
+    """A named objective. Fields that are None are left to the policy."""
 
     cost_weight: float | None = None
     keep: float | None = None
@@ -30,10 +30,11 @@ class Profile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourcePrices:
-    """What energy and carbon are worth beside the money of the price list, in dollars.
+    """Prices of energy and carbon, in dollars, beyond the money on the price list.
 
-    usd_per_kwh : of energy that the provider's price does not contain. kg_co2_per_kwh : carbon intensity of the
-    electricity. usd_per_kg_co2 : what a kilogram is worth to the operator.
+    usd_per_kwh : energy that the provider's price does not include.
+    kg_co2_per_kwh : carbon intensity of the electricity.
+    usd_per_kg_co2 : what a kilogram is worth to the operator.
     """
 
     usd_per_kwh: float = 0.0
@@ -47,14 +48,14 @@ class ResourcePrices:
 
 
 def cost_weight_of(query: Query, usual: float) -> float:
-    """Above a quality floor the least cost is chosen; where none clears it, quality is all that counts."""
+    """The query's cost weight, else ``usual``; 0 with a quality floor: if no arm reaches it, only quality counts."""
     if query.quality_floor is not None:
         return 0.0
     return usual if query.cost_weight is None else query.cost_weight
 
 
 def with_profile(query: Query, profiles: dict[str, Profile]) -> Query:
-    """The query with the values of its profile where it says nothing itself.
+    """The query with its profile's values where it has none of its own.
 
     Raises
     ------
@@ -75,13 +76,15 @@ def with_profile(query: Query, profiles: dict[str, Profile]) -> Query:
         for field in dataclasses.fields(Profile)
         if getattr(query, field.name) is None and getattr(profile, field.name) is not None
     }
-    if query.cost_weight is not None or query.keep is not None:  # a weight and a promise exclude each other
+    if query.cost_weight is not None or query.keep is not None:  # a weight and a promise cannot be combined
         filled = {name: value for name, value in filled.items() if name not in {"cost_weight", "keep"}}
     return dataclasses.replace(query, **filled) if filled else query
 
 
 def check_keep(query: Query, *, promised: bool) -> None:
-    """Refuse a query's own ``keep`` where it cannot hold. promised : the policy has a promise, and so a baseline.
+    """Refuse a query's own ``keep`` if it cannot apply.
+
+    promised : whether the policy has a promise, and so a baseline.
 
     Raises
     ------
@@ -91,7 +94,7 @@ def check_keep(query: Query, *, promised: bool) -> None:
         return
     for name in ("cost_weight", "quality_floor"):
         if getattr(query, name) is not None:
-            raise InvalidInputError(f"keep and {name} exclude each other: leave one of them out", field="/keep")
+            raise InvalidInputError(f"keep and {name} cannot be combined: leave one of them out", field="/keep")
     if not promised:
         raise InvalidInputError(
             f"policy {query.policy} has no promise, so there is no baseline to keep a share of; leave keep out, or "
@@ -103,11 +106,12 @@ def check_keep(query: Query, *, promised: bool) -> None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FloorChoice:
-    """By query, for n of them.
+    """The choice for each of n queries.
 
-    clears : whether any arm clears the floor, bool (n,). best : the least cost among those that do, intp (n,).
-    arms : the best and the cheaper ones that may yet clear it, bool (n, n_arms). probability : to draw with,
-    float64 (n, n_arms).
+    clears : bool (n,), whether any arm reaches the floor.
+    best : intp (n,), the cheapest arm that does.
+    arms : bool (n, n_arms), that arm and cheaper ones that may still reach it.
+    probability : float64 (n, n_arms), to draw from.
     """
 
     clears: BoolArray
@@ -126,15 +130,15 @@ def least_cost_above(
     confidence: FloatArray,
     exploration_floor: float,
 ) -> FloorChoice:
-    """The cheapest arm whose reward is at least the query's floor with the stated confidence.
+    """The cheapest arm whose reward reaches the query's floor with the stated confidence.
 
-    Where no arm clears the floor the policy is to choose as if there were none, for quality.
+    Where no arm does, the policy should choose for quality as if there were no floor.
 
     Parameters
     ----------
     mean, deviation, cost_usd, allowed : (n, n_arms). floor : float64 (n,). confidence : float64 (n,), in [0.5, 1).
-    exploration_floor : share of traffic in [0, 1) that cheaper arms get whose reward may be above the floor as well
-        (not below it with that confidence): without it they would never be known.
+    exploration_floor : share of the traffic, in [0, 1), for cheaper arms whose reward may reach the floor (is not
+    below it with that confidence); without it they would never be tried.
     """
     quantile = np.array([[NormalDist().inv_cdf(one)] for one in confidence.tolist()])
     margin = quantile * deviation

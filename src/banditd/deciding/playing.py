@@ -1,6 +1,6 @@
-"""One play of a recipe: whom to ask now, which answers are the same, and whose counts. Pure.
+"""One run of a recipe: which arms to ask now, which answers are the same, and whose answer counts. Pure.
 
-Whoever makes the calls (the gateway, a client) asks ``Play.ask``, puts in what came back, and asks again.
+Whoever makes the calls (the gateway, a client) asks ``Play.ask``, records the answers with ``put``, and repeats.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Final
 from banditd.core.recipes import Recipe
 from banditd.deciding.comparing import LONGEST, reduced
 
-# What is so short is an answer and no text about one: a letter or a number behind "answer" is all that it says.
+# A text this short is an answer, not prose about one: a letter or number after "answer" is all that it says.
 CLOSED_CHARS: Final = 80
-# Possessive: ten thousand digits of something would otherwise be divided in every way before it is no number.
+# Possessive quantifiers: otherwise a text of ten thousand digits would be split in every way before the match fails.
 _NUMBER_ALONE: Final = re.compile(
     r"[^\w.+-]*+[-+−]?(?:\d++|,++(?=\.?\d))*(?:\.\d++|(?<=\d))(?:[eE][-+]?\d{1,3})?(?:\s*/\s*\d+)?[^\w.]*\.?"
 )
@@ -27,10 +27,9 @@ _WHOLE_JSON: Final = re.compile(r"\s*(?:```[\w+-]*[ \t]*\r?\n\s*)?[\[{].*[\]}]\s
 
 @dataclass(frozen=True, slots=True)
 class ModelAnswer:
-    """What a model has answered.
+    """A model's answer.
 
-    text : "" for none. tool_calls : its calls of tools, (name, arguments as JSON) each. refused : it says that it
-    will not answer.
+    text : may be empty. tool_calls : (name, arguments as JSON) of each. refused : whether the model declined.
     """
 
     text: str = ""
@@ -39,7 +38,7 @@ class ModelAnswer:
 
     @property
     def is_answer(self) -> bool:
-        """Whether there is anything in it."""
+        """Whether it contains anything."""
         return bool(self.tool_calls or self.text.strip()) and not self.refused
 
 
@@ -47,9 +46,9 @@ Key = tuple[str, str]
 
 
 def key_of(answer: ModelAnswer | None, answers: str = "auto") -> Key | None:
-    """What counts of an answer: equal keys are the same answer. None: it holds none of that kind, and equals none.
+    """The part of an answer that matters; equal keys mean equal answers. None if there is none; it equals nothing.
 
-    answers : how they are compared, see ``core.recipes.COMPARISONS``.
+    answers : how answers are compared, see ``core.recipes.COMPARISONS``.
     """
     if answer is None or not answer.is_answer:
         return None
@@ -66,8 +65,9 @@ def key_of(answer: ModelAnswer | None, answers: str = "auto") -> Key | None:
 
 
 def _kinds(text: str) -> Sequence[str]:
-    """As what else than a text an answer may be read. A word too few is better than one too many: what is taken for
-    a number by mistake agrees with another text that has the same number in it.
+    """The ways, other than as prose, in which an answer may be read.
+
+    Better one too few than one too many: prose mistaken for a number would agree with any text with the same number.
     """
     if len(text) > LONGEST:
         return ()
@@ -82,7 +82,7 @@ def _kinds(text: str) -> Sequence[str]:
 
 
 class Play:
-    """A play of one recipe. ``chosen`` is the arm whose answer counts, once there is nobody left to ask."""
+    """One run of a recipe. ``chosen`` is the arm whose answer counts, once no more arms have to be asked."""
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
@@ -90,11 +90,11 @@ class Play:
         self.chosen: str | None = None
 
     def put(self, arm: str, answer: ModelAnswer | None) -> None:
-        """What an arm that was to be asked has answered; None where its call failed."""
+        """Record an arm's answer; None if its call failed."""
         self._answers[arm] = answer
 
     def ask(self) -> tuple[str, ...]:
-        """Whom to ask now, all at once; nobody where it is known whose answer counts, or that there is none."""
+        """The arms to ask now, all at once; empty once it is known whose answer counts, or that none does."""
         recipe = self._recipe
         if recipe.kind == "fallback":
             return self._fallback()
@@ -127,6 +127,6 @@ class Play:
         return ()
 
     def _any(self) -> str | None:
-        """Nobody's answer counts: the first that is one, or at least came."""
+        """If no answer settles it: the first real answer, else the first that came at all."""
         came = {arm: answer for arm in self._recipe.parts if (answer := self._answers.get(arm)) is not None}
         return next((arm for arm, answer in came.items() if answer.is_answer), next(iter(came), None))

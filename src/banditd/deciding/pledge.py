@@ -1,6 +1,6 @@
-"""What a promise asks of single decisions: no arm dearer than the baseline, and the baseline's share of the vector.
+"""What a promise does to single decisions: no arm dearer than the baseline, and the baseline's share of the vector.
 
-Pure. Arrays are (n_queries, n_arms) unless said otherwise; ``promise.py`` says where a pledge comes from.
+Pure. Arrays are (n_queries, n_arms) unless said otherwise; ``promise.py`` determines the pledge.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ DEARER: str = "dearer_than_baseline"
 
 @dataclass(frozen=True, slots=True)
 class Pledge:
-    """A promise as it stands for one query.
+    """A promise at present, for one query.
 
-    baseline : index of the arm. price_per_usd : what a dollar of predicted cost takes off the reward. share : of the
-    traffic that the policy may decide, in [0, 1]; the rest is the baseline's. keep : share of the baseline's quality
-    that is promised. state : how the promise stands.
+    baseline : index of the arm.
+    price_per_usd : what a dollar of predicted cost takes off the reward.
+    share : share of the traffic that the policy may decide, in [0, 1]; the rest goes to the baseline.
+    keep : promised share of the baseline's quality.
+    state : state of the promise.
     """
 
     baseline: int
@@ -34,9 +36,9 @@ class Pledge:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pledges:
-    """The promises of a batch, side by side: of the queries ``rows``, which indexes axes of queries.
+    """The promises of a batch: of the queries ``rows``, which indexes axes of queries.
 
-    Where all have the same one there is one number of each, else an array (n,) of those that have one.
+    Each field is one number if all queries have the same promise, else an array (n,) over the queries that have one.
     """
 
     rows: slice | IntArray
@@ -46,7 +48,7 @@ class Pledges:
 
     @staticmethod
     def of(pledges: Sequence[Pledge | None]) -> Pledges | None:
-        """Of each query; None where nobody has one."""
+        """The pledges of each query; None if no query has one."""
         first = pledges[0]
         if pledges.count(first) == len(pledges):
             if first is None:
@@ -62,14 +64,14 @@ class Pledges:
 
     @property
     def at(self) -> tuple[slice | IntArray, int | IntArray]:
-        """Index of each one's baseline in an array (n_queries, n_arms)."""
+        """Index of each pledge's baseline in an array (n_queries, n_arms)."""
         return self.rows, self.baseline
 
 
 def without_dearer(pledges: Pledges | None, eligible: BoolArray, cost_usd: FloatArray) -> BoolArray:
-    """The eligible arms that a promise can want: none that costs more than its baseline, where that may answer.
+    """The eligible arms without those that cost more than a promise's baseline, if that may answer.
 
-    ``eligible`` itself where it takes none out.
+    Returns ``eligible`` itself if nothing is excluded.
     """
     if pledges is None:
         return eligible
@@ -83,31 +85,31 @@ def without_dearer(pledges: Pledges | None, eligible: BoolArray, cost_usd: Float
 
 
 def shares(pledges: Pledges | None, allowed: BoolArray, price_per_usd: FloatArray) -> FloatArray:
-    """The policy's own share of each vector, float64 (n_queries,): 1 without a promise, or where money rules.
+    """Weight of the policy's own vector, float64 (n_queries,): 1 without a promise or where a budget overrides it.
 
-    A budget is the harder limit: where its price is above the promise's, or the baseline cannot be paid for or may
-    not answer, the promise has no say.
+    A budget is the harder limit: if its price is above the promise's, or the baseline is unaffordable or not
+    eligible, the promise has no effect.
 
-    price_per_usd : what a dollar takes off the utility of each query, the highest that is asked by anybody.
+    price_per_usd : utility cost of a dollar for each query, the highest that anything asks for.
     """
     if pledges is None:
         return np.ones(len(allowed))
     binds = allowed[pledges.at] & (price_per_usd[pledges.rows] <= pledges.price_per_usd)
-    mine = np.where(binds, pledges.share, 1.0)
+    own_share = np.where(binds, pledges.share, 1.0)
     if isinstance(pledges.rows, slice):
-        return mine
+        return own_share
     share = np.ones(len(allowed))
-    share[pledges.rows] = mine
+    share[pledges.rows] = own_share
     return share
 
 
 def blended(
     probability: FloatArray, pledges: Pledges | None, share: FloatArray, least: FloatArray | None
 ) -> FloatArray:
-    """Share x the policy's own vectors + (1 - share) x the baseline, then the operator's least shares on top.
+    """Share x the policy's own vectors + (1 - share) x the baseline, then raised to the operator's least shares.
 
-    share : float64 (n_queries,), from ``shares``. least : what ``min_share`` grants, 0 where an arm may not answer;
-    None for nothing.
+    share : float64 (n_queries,), from ``shares``.
+    least : ``min_share`` of each arm, 0 where an arm may not answer; None if there are none.
     """
     if pledges is None:
         return probability

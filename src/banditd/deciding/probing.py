@@ -1,9 +1,8 @@
-"""Which other arms a probed query is sent to: where an answer tells most for its price. Pure.
+"""Which other arms a probed query is sent to: those whose answer tells most for its price. Pure.
 
-While some arms are hardly seen, those are asked, the least seen most often. After that an arm is asked in proportion
-to what its reward is expected to tell about which arm is best for the query (``bandit/policies/information.py``), by
-the dollar; nobody is where no other arm may be the best. Each has a known probability, so that what was learned of
-probes can be weighed by it.
+Arms with few rewards come first, the least known most often. Otherwise arms are asked in proportion to the expected
+information about which arm is best for the query (``bandit/policies/information.py``) per dollar, and none if no
+other arm can be the best. All probabilities are known, so that learning can weight probes by them.
 """
 
 from __future__ import annotations
@@ -20,16 +19,20 @@ from banditd.core.types import Decision, FloatArray, IntArray
 from banditd.deciding.view import RouteView
 
 HARDLY_SEEN: Final = 20.0
-"""Effective rewards below which an arm comes first: as many as a new arm is granted decisions."""
+"""An arm with fewer effective rewards than this comes first; as many as the decisions granted to a new arm."""
 CHEAP: Final = 1e-3
-"""Of the dearest: what a free call counts as, lest nothing else is ever asked."""
+"""Price assumed for a free call, as a share of the dearest; otherwise nothing else would ever be asked."""
 SPREADS: Final = 2.0
-"""Standard deviations beyond the predicted cost of a call that are set aside for it."""
+"""A call's reserve is its predicted cost plus this many standard deviations."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbedArm:
-    """probability : of being asked, in (0, 1], once the query is probed. reserve_usd : set aside for the call."""
+    """An arm to probe.
+
+    probability : of asking it, in (0, 1], given that the query is probed.
+    reserve_usd : set aside for the call.
+    """
 
     arm: str
     probability: float
@@ -47,13 +50,16 @@ def probed_arms(
     uniform: float,
     first: str | None = None,
 ) -> list[ProbedArm]:
-    """At most so many of the arms that the decision could have drawn, recipes apart.
+    """At most ``most`` of the arms that the decision could have drawn, excluding recipes.
 
     Parameters
     ----------
-    view : as it is now. without : arms that are not asked: those that were called. judge_usd : what the verdict on
-    one answer costs. most_output_tokens : that the request allows. uniform : in [0, 1). first : an arm that is asked
-    before all others, where it may be.
+    view : as it is now.
+    without : arms that are not asked because they were called.
+    judge_usd : cost of judging one answer.
+    most_output_tokens : that the request allows.
+    uniform : in [0, 1).
+    first : an arm that is always asked if it is possible.
     """
     names = [arm for arm in decision.arms if arm in view.index]
     among = np.array([view.index[arm] for arm in names], dtype=np.intp)
@@ -78,9 +84,9 @@ def probed_arms(
 
 
 def inclusion(weight: FloatArray, most: int) -> FloatArray:
-    """Probability in [0, 1] of each to be among ``most``: in proportion to its weight, as far as 1 allows.
+    """Probability in [0, 1] of each item to be among ``most``: proportional to its weight, capped at 1.
 
-    weight : float64 (n,), >= 0. The sum is ``most``, or the number of those with a weight where these are fewer.
+    weight : float64 (n,), >= 0. The result sums to ``most``, or to the number of positive weights if that is smaller.
     """
     share, left = np.zeros(weight.size), float(min(most, int(np.count_nonzero(weight))))
     open_: IntArray = np.flatnonzero(weight)
@@ -96,9 +102,9 @@ def inclusion(weight: FloatArray, most: int) -> FloatArray:
 
 
 def systematic(share: FloatArray, uniform: float) -> list[int]:
-    """Places drawn so that each is drawn with its share: those where the running sum passes uniform, uniform + 1, ...
+    """Systematic sampling: the items where the running sum of ``share`` passes uniform, uniform + 1, ...
 
-    share : float64 (n,), in [0, 1].
+    share : float64 (n,), in [0, 1], the probability of each item.
     """
     passed = np.concatenate([[0.0], np.cumsum(share)]) - uniform
     crossed = np.floor(passed[1:] + 1e-12) > np.floor(passed[:-1] + 1e-12)
@@ -114,7 +120,7 @@ def _shares(
     price_usd: FloatArray,
     most: int,
 ) -> FloatArray:
-    """Probabilities of the arms that may be asked, float64 (len(able),): the hardly seen, and others beside them."""
+    """Probability of asking each arm in ``able``, float64 (len(able),): little-known arms and the others."""
     posterior = view.snapshot.posterior
     lack = np.maximum(HARDLY_SEEN - posterior.counts[among][able], 0.0)
     share, left = inclusion(lack, most), most - int(np.count_nonzero(lack))
@@ -133,7 +139,9 @@ def _shares(
 def _reserves(
     view: RouteView, decision: Decision, among: IntArray, logged: IntArray, most_output_tokens: float | None
 ) -> FloatArray:
-    """What a call of each arm costs with a reserve, or at most where the request says how long its answer may be."""
+    """Upper estimate of a call's cost for each arm; the true maximum if the request limits the length of its
+    answer.
+    """
     tokens = view.expected_output_tokens(decision.context.x[None, :])
     usd = decision.cost_usd[logged] + SPREADS * view.cost_spread_usd(tokens)[0, among]
     if most_output_tokens is None:

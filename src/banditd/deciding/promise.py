@@ -1,25 +1,28 @@
-"""Keep a share of the baseline's quality at the least cost: what may be played, re-solved off the request path.
+"""Keep a share of the baseline's quality at the least cost: which price to play, solved again off the request path.
 
-The baseline b is the arm that would answer without a router; ``keep`` says that the mean reward is to stay at least
-keep x its own. With today's posterior, on the contexts x_t of the window, the policy at a price l (reward per
-dollar) plays a_t = argmax mu(x_t, a) - l c_t(a). Leaving the baseline for it may lose
+The baseline b is the arm that would answer without a router. ``keep`` says that the mean reward must stay at least
+keep x the baseline's. With the present posterior, on the contexts x_t of the window, the policy at a price l (reward
+per dollar) plays a_t = argmax mu(x_t, a) - l c_t(a). Against the baseline it may lose up to
 
     loss(l) = mean_t [mu(x_t, b) - mu(x_t, a_t)] - bias f(l) + excess + z sd(l)
 
-sd is exact in the model, since the loss is linear in the coefficients of all arms; f is the share of the window with
-a_t != b, bias what answers of other arms earned beyond their predictions lately, excess what exploring costs.
-(1 - keep) of the baseline's mean may be lost, and more in advance while the reserve lasts (``reserve.py``): that is
-the slack, and a share
+sd is exact under the model, since the loss is linear in the coefficients of all arms. f is the share of the window
+with a_t != b, bias how much more than predicted the other arms' answers earned recently, and excess the cost of
+exploring. Allowed is (1 - keep) of the baseline's mean, plus an advance while the reserve lasts (``reserve.py``); the
+sum is the slack. A share
 
     g(l) = min(1, slack / loss(l))
 
-of the traffic may leave b, and the price that saves most, g(l) mean_t [c_t(b) - c_t(a_t)], is played:
-p = g policy(l) + (1 - g) onehot(b). Above a steepest price predictions are not believed: there the best of many noisy
-means is chosen, which is overrated. But rewards lie in [0, 1], so slack / mean_t mu(x_t, b) of the traffic may leave
-whatever the others are worth; it goes on trying cheaper arms at such prices where nothing else seems to save, or some
-bad first answers would end all learning. It is the dual of a budget's pacer with quality for money
-(Agrawal and Devanur 2016); the margin is conservative in the sense of Kazerouni et al. 2017, but of a mean, not of
-every step, which would save nothing.
+of the traffic may leave b, and the price that saves most, g(l) mean_t [c_t(b) - c_t(a_t)], is played: p = g policy(l)
++ (1 - g) onehot(b).
+
+Above a steepest price predictions are not trusted: there the best of many noisy means is chosen, which is overrated.
+But since rewards are in [0, 1], a share slack / mean_t mu(x_t, b) of the traffic may leave b whatever the others are
+worth. If nothing else seems to save, that share tries cheaper arms at such prices; otherwise a few bad first answers
+would end all learning.
+
+This is the dual of a budget's pacer with quality in place of money (Agrawal and Devanur 2016). The margin is
+conservative in the sense of Kazerouni et al. 2017, but for a mean, not for every step, which would save nothing.
 """
 
 from __future__ import annotations
@@ -37,21 +40,21 @@ from banditd.deciding.reserve import LEAST, Reserve
 from banditd.ope.reference import RatedDecision
 
 RESOLVE_EVERY: Final = 20  # decisions
-LEAST_SHARE: Final = 0.01  # of the traffic may always leave the baseline, or nothing would be learned
+LEAST_SHARE: Final = 0.01  # share of the traffic that may always leave the baseline, so that something is learned
 CAUTION: Final = 0.6  # standard errors of the predicted loss that are held back ...
 EARLY_REWARDS: Final = 30.0  # ... times sqrt(1 + this / rewards off the baseline): a young model errs more
 STEEPEST: Final = 10.0  # highest price: the baseline's mean cost may weigh this many allowed losses
-STEEPEST_TRIAL: Final = 1.0  # the same, in rewards, for the share that may leave whatever the others are worth
-MEMORY: Final = 1000.0  # rated decisions over which the bias is taken
+STEEPEST_TRIAL: Final = 1.0  # the same, in rewards, for the share that may leave in any case
+MEMORY: Final = 1000.0  # rated decisions over which the bias is averaged
 BIAS_PRIOR: Final = 0.06  # standard deviation of the bias before anything is seen
-DOUBTED_PRIOR: Final = 0.3  # the same where the predictions have just been proved wrong ...
+DOUBTED_PRIOR: Final = 0.3  # the same after the predictions have been proved wrong ...
 DOUBT: Final = 300  # rated decisions after an alarm in which no more than 1 - keep leaves the baseline ...
 TRUST_DOUBLES: Final = 100.0  # ... after which what may leave it doubles every so many
 DISTRUST: Final = 1500  # ... for so many rated decisions: predictions that were wrong learn slowly
-SILENCE: Final = 300  # decisions without any reward after which nothing is known any more
-COLD: Final = 100  # decisions before which the lack of rewards says nothing
-THIN: Final = 300  # rated decisions that mostly left the baseline before its reference share may taper
-TAPERED: Final = 0.1  # of the reference share that is left once the difference is known ...
+SILENCE: Final = 300  # decisions without any reward after which predictions are no longer trusted
+COLD: Final = 100  # first decisions, in which a lack of rewards means nothing
+THIN: Final = 300  # rated decisions off the baseline that are needed before its reference share may taper
+TAPERED: Final = 0.1  # part of the reference share that remains once the difference is known ...
 TAPERED_LEAST: Final = 0.005  # ... and at least this much of the traffic
 
 State = Literal["learning", "keeping", "nothing_to_save", "no_rewards", "broken", "baseline_away"]
@@ -61,9 +64,12 @@ State = Literal["learning", "keeping", "nothing_to_save", "no_rewards", "broken"
 class Terms:
     """What the promise asks of the next decisions.
 
-    price_per_usd : what a dollar of predicted cost takes off the reward. share : of the traffic that may leave the
-    baseline, in [0, 1]. loss, error : predicted mean loss of the policy at that price and its standard error. slack :
-    mean loss that is allowed now. saves_usd : expected per decision. baseline_reward : predicted mean.
+    price_per_usd : what a dollar of predicted cost takes off the reward.
+    share : share of the traffic that may leave the baseline, in [0, 1].
+    loss, error : predicted mean loss of the policy at that price, and its standard error.
+    slack : mean loss that is allowed now.
+    saves_usd : expected per decision.
+    baseline_reward : predicted mean.
     """
 
     price_per_usd: float = 0.0
@@ -77,12 +83,12 @@ class Terms:
 
 
 class Misses:
-    """By how much answers that leave the baseline earn more than predicted; doubly robust, fading, shrunk to 0.
+    """Reward minus prediction of answers that leave the baseline: doubly robust, fading, shrunk towards 0.
 
-    What the policy leaves the baseline for looks better beside it than it is, and one half of that is the baseline's:
-    where it is left it is predicted too low.
+    An arm that the policy leaves the baseline for looks better than it is. Half of that error is the baseline's:
+    where it is left, its own prediction is too low.
 
-    away : rated decisions that left the baseline, in expectation, fading: what is known of the others.
+    away : faded, expected number of rated decisions that left the baseline: how much is known of the others.
     """
 
     __slots__ = ("_baseline_square", "_baseline_total", "_distrust", "_square", "_total", "away", "rewards")
@@ -92,12 +98,12 @@ class Misses:
         self.away = self._total = self._square = self._baseline_total = self._baseline_square = 0.0
 
     def add(self, one: RatedDecision) -> None:
-        """Add a rated decision, oldest first."""
+        """Add a rated decision; call it oldest first."""
         self.rewards += 1
         self._distrust -= self._distrust > 0
         residual = one.reward - one.predicted
         p = one.baseline_probability
-        # Of what was played less the baseline: nothing where only the baseline could answer.
+        # The error of what was played minus that of the baseline; 0 if only the baseline could answer.
         missed = residual * (1.0 - 1.0 / max(p, 1e-6)) if one.is_baseline else residual
         of_baseline = -missed if one.is_baseline else 0.0
         fade = 1.0 - 1.0 / MEMORY
@@ -108,18 +114,18 @@ class Misses:
         self._baseline_square = fade * self._baseline_square + of_baseline * of_baseline
 
     def forget(self) -> None:
-        """The predictions have just been proved wrong: start anew, and for a while believe readily in misses."""
+        """Start again after the predictions have just been proved wrong, with a wider prior for a while."""
         self._distrust = DISTRUST
         self.away = self._total = self._square = self._baseline_total = self._baseline_square = 0.0
 
     @property
     def bias(self) -> float:
-        """Posterior mean of the bias under a normal prior about 0."""
+        """Posterior mean of the error under a normal prior around 0."""
         return self._shrunk(self._total, self._square)
 
     @property
     def baseline_bias(self) -> float:
-        """The same of the baseline alone: by how much it would earn more than predicted where it is left."""
+        """Posterior mean of the baseline's error: how much more than predicted it would earn where it is left."""
         return self._shrunk(self._baseline_total, self._baseline_square)
 
     def _shrunk(self, total: float, square: float) -> float:
@@ -131,12 +137,12 @@ class Misses:
 
 
 class Promise:
-    """One promise over K arms in a fixed order: it notes what was drawn and solves for ``terms``."""
+    """One promise over K arms in a fixed order: it records decisions and solves for ``terms``."""
 
     def __init__(self, *, n_arms: int, n_features: int, baseline: int, keep: float) -> None:
         self.baseline, self.keep = baseline, keep
         self.terms = Terms()
-        self.decisions = self._newest = 0  # and how many of them came last, together
+        self.decisions = self._newest = 0  # all, and those of the last call
         self.window = Window(n_arms, n_features)
 
     def observe(
@@ -147,12 +153,12 @@ class Promise:
         eligible: BoolArray,
         own: FloatArray,
     ) -> None:
-        """Note decisions, oldest first.
+        """Record decisions, oldest first.
 
         Parameters
         ----------
-        x : float64 (n, d). cost_usd : predicted, (n, K). eligible : bool (n, K). own : the policy's vectors before
-        the baseline was blended in, (n, K).
+        x : float64 (n, d). cost_usd : predicted, (n, K). eligible : bool (n, K).
+        own : the policy's vectors before the baseline was blended in, (n, K).
         """
         self.window.add(x, cost_usd, eligible, own)
         self._newest = len(x)
@@ -161,7 +167,7 @@ class Promise:
             self._go_on()
 
     def baseline_is_back(self) -> None:
-        """It may answer: what held without it ends now, and not with the next terms."""
+        """The baseline may answer again: terms that held without it end now, rather than with the next solution."""
         self.window.allow(self.baseline)
         self._go_on()
 
@@ -170,14 +176,14 @@ class Promise:
             self.terms = replace(self.terms, price_per_usd=0.0, share=LEAST_SHARE, state="learning")
 
     def frozen(self) -> Promise:
-        """A copy that ``observe`` does not change."""
+        """A copy that ``observe`` on this one does not change."""
         still = copy.copy(self)
         still.window = self.window.copied()
         return still
 
     @property
     def due(self) -> bool:
-        """Whether terms should be solved for anew, by the count of decisions."""
+        """Whether enough decisions have passed to solve for new terms."""
         return self.decisions <= RESOLVE_EVERY or self.decisions % RESOLVE_EVERY < self._newest
 
     def solve(
@@ -190,13 +196,14 @@ class Promise:
         rated_share: float = 1.0,
         since_alarm: int | None = None,
     ) -> Terms:
-        """New terms from today's beliefs: O(prices x (n K + K d^2)).
+        """New terms from the present posterior: O(prices x (n K + K d^2)).
 
         Parameters
         ----------
-        silence : decisions since the last reward. reserve : what was lost in advance, None for nothing yet.
-        rated_share : of all decisions, in (0, 1]. since_alarm : rated decisions since the shortfall test's last
-        alarm, None for none.
+        silence : decisions since the last reward.
+        reserve : what has been lost in advance; None: nothing yet.
+        rated_share : share of the decisions that are rated, in (0, 1].
+        since_alarm : rated decisions since the shortfall test's last alarm, or None.
         """
         if self.window.size == 0:
             return self.terms
@@ -225,7 +232,7 @@ class Promise:
             if trial:
                 share = min(share, safe)
             if away and (trial or (share < 1.0 and price > 0.0)):
-                continue  # nothing to fall back to: the highest price that still holds, else the best there is
+                continue  # without the baseline to fall back on: the highest price that holds, else the best one
             share = 1.0 if away else share
             saves = share * saving_usd
             if saves > best.saves_usd + 1e-12:
@@ -234,12 +241,12 @@ class Promise:
         if not away:
             best = self._held_back(best, misses, silence=silence, since_alarm=since_alarm)
             if best.state == "nothing_to_save" and misses.rewards < EARLY_REWARDS and candidates.any_cheaper():
-                best = replace(best, state="learning")  # whether it is good enough is not known yet
+                best = replace(best, state="learning")  # not yet known to be good enough
         self.terms = best
         return self.terms
 
     def _held_back(self, best: Terms, misses: Misses, *, silence: int, since_alarm: int | None) -> Terms:
-        """The terms with the share that may leave the baseline cut where the predictions cannot be trusted."""
+        """The terms with a smaller share for the policy, if its predictions cannot be trusted."""
         state = best.state
         if (misses.rewards == 0 and self.decisions >= COLD) or silence > SILENCE:
             state = "no_rewards"
@@ -254,13 +261,13 @@ class Promise:
 
 
 def reference_share(configured: float, *, precise: bool) -> float:
-    """Least share of the baseline, whatever money says: the comparison lives from it.
+    """Least share of the baseline, regardless of cost, that the comparison needs.
 
-    configured : in [0, 1). precise : the difference is known as precisely as asked for.
+    configured : in [0, 1). precise : whether the difference is known as precisely as required.
     """
     return min(configured, max(configured * TAPERED, TAPERED_LEAST)) if precise else configured
 
 
 def blended_share(terms: Terms, reference: float) -> float:
-    """Of the policy's own vector in what is played, in [0, 1]."""
+    """Weight of the policy's own vector in the one that is played, in [0, 1]."""
     return min(terms.share, 1.0 - reference)

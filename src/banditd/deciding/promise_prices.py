@@ -1,4 +1,4 @@
-"""What every price of money would play, lose and save on the recent decisions of a promise. Pure."""
+"""What each price of a dollar would play, lose and save on a promise's recent decisions. Pure."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from banditd.deciding.promise_window import Window
 PRICES: Final = np.concatenate([[0.0], np.geomspace(3e-3, 30.0, 36)])  # reward per mean cost of the baseline
 
 Arms = NDArray[np.int16]
-"""Indices of arms: small ones are compared and taken in a quarter of the time."""
+"""Arm indices; small integers are compared and gathered in a quarter of the time."""
 
 
 class Candidates:
-    """The window under today's posterior. baseline : index of the arm.
+    """The window under the present posterior. baseline : index of the arm.
 
     baseline_reward, baseline_usd : its mean predicted reward and cost.
     """
@@ -28,7 +28,7 @@ class Candidates:
         mean = self._x @ posterior.coefficients().T + posterior.centre * self._x[:, :1]
         self._mean = np.minimum(np.maximum(mean, 0.0), 1.0)
         self._rows = np.arange(self._mean.shape[0])
-        # What each arm earns where it may answer, and what that costs: what a price is put on.
+        # Reward of each arm where it is eligible; a price times its cost is taken off.
         self._worth = np.where(self._eligible, self._mean, -np.inf)
         self._spent = np.where(self._eligible, self._cost, 0.0)
         self._posterior = posterior
@@ -41,15 +41,15 @@ class Candidates:
         return arms
 
     def exploration_loss(self, price: float) -> float:
-        """What the policy's own vectors lose on its greedy arms at today's beliefs."""
+        """Predicted loss of the policy's own vectors against their greedy arms."""
         greedy = self._greedy(price)
         return float(self._mean[self._rows, greedy].mean() - (self._own * self._mean).sum(axis=1).mean())
 
     def ladder(self, steepest: float) -> tuple[list[float], Arms]:
-        """(prices, arm of each row, (prices, n)), of every price that plays something new.
+        """(prices, arm of each row as (prices, n)), for every price that plays something new.
 
-        A dearer dollar never brings a dearer arm back: a row that plays what it plays at the steepest price plays it
-        at all between.
+        A higher price never brings a dearer arm back, so a row that plays the same arm at price 0 and at the steepest
+        price plays it at all prices between.
 
         steepest : highest relative price.
         """
@@ -67,25 +67,26 @@ class Candidates:
         return used, steps
 
     def _greedy_at(self, prices: FloatArray, rows: IntArray) -> Arms:
-        """``_greedy`` of these rows at every price, (prices, rows): all at once, one arm after the other."""
+        """``_greedy`` of these rows at every price, (prices, rows)."""
         worth, spent = np.ascontiguousarray(self._worth[rows].T), np.ascontiguousarray(self._spent[rows].T)
         each, found = prices[:, None], np.zeros((prices.size, rows.size), dtype=np.int16)
         best, now = worth[0] - each * spent[0], np.empty(found.shape)
         for arm in range(1, worth.shape[0]):
             np.multiply(each, spent[arm], out=now)
             np.subtract(worth[arm], now, out=now)
-            np.maximum(found, (now > best) * np.int16(arm), out=found)  # a mask as an index costs many times as much
+            np.maximum(found, (now > best) * np.int16(arm), out=found)  # indexing with a mask would be far slower
             np.maximum(best, now, out=best)
         return found
 
     def outcomes(self, arms: Arms) -> list[list[float]]:
-        """Of arms of every row at several prices, (prices, n), by price: mean loss against the baseline, its standard
-        error, share of rows off it, dollars saved.
+        """By price: mean loss against the baseline, its standard error, share of rows off it, dollars saved.
 
-        All prices at once, as one product each: that is most of what solving costs.
+        All prices at once, with one matrix product each: this is most of the cost of solving.
+
+        arms : the arm of every row at each price, (prices, n).
         """
         n, k = self._mean.shape
-        some = np.bincount(arms.ravel(), minlength=k).nonzero()[0]  # of many arms few are played
+        some = np.bincount(arms.ravel(), minlength=k).nonzero()[0]  # few of many arms are played
         played = (arms == some[:, None, None]).astype(np.float64)
         moved = np.zeros((k, arms.shape[0], self._x.shape[1]))
         moved[some] = (played.reshape(-1, n) @ self._x).reshape(some.size, arms.shape[0], -1) / n
@@ -99,6 +100,6 @@ class Candidates:
         return found
 
     def any_cheaper(self) -> bool:
-        """Whether an arm that may answer is predicted to cost less than the baseline, on any row."""
+        """Whether an eligible arm is predicted to cost less than the baseline on any row."""
         cheaper: BoolArray = self._cost < self._cost[:, [self._baseline]]
         return bool((cheaper & self._eligible).any())

@@ -1,4 +1,4 @@
-"""The recent decisions that a promise is solved on. Pure."""
+"""The recent decisions from which a promise's terms are solved. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WINDOW: Final = 500  # recent decisions
 
 
 class Window:
-    """The recent decisions over K arms in a fixed order: a ring of ``WINDOW`` rows."""
+    """The recent decisions over K arms in a fixed order: a ring buffer of ``WINDOW`` rows."""
 
     def __init__(self, n_arms: int, n_features: int) -> None:
         self.size = self._next = 0
@@ -36,27 +36,28 @@ class Window:
         self.size = min(self.size + n, WINDOW)
 
     def copied(self) -> Window:
-        """The same rows, which ``add`` does not change."""
+        """A copy that ``add`` on this one does not change."""
         other = copy.copy(self)
         for name in ("_x", "_cost", "_eligible", "_own"):
             setattr(other, name, getattr(self, name).copy())
         return other
 
     def reprice(self, factor: FloatArray) -> None:
-        """Prices are now so many times what they were, float64 (K,): so are those of the remembered decisions."""
+        """Multiply the remembered costs of each arm by its factor, float64 (K,): prices have changed."""
         self._cost *= factor
 
     def realign(self, columns: IntArray) -> None:
-        """Other arms: each column is what was the one of that index, or nobody's (-1) and was never eligible."""
+        """Change the arms. columns : previous index of each arm; -1 for a new one, which was never eligible."""
         known = columns >= 0
         self._cost = np.where(known, self._cost[:, columns], 0.0)
         self._eligible = np.where(known, self._eligible[:, columns], False)
         self._own = np.where(known, self._own[:, columns], 0.0)
 
     def offer(self, able: BoolArray, new: BoolArray, cost_usd: FloatArray) -> None:
-        """Other arms may answer now: those of ``able`` alone, float64 and bool (K,).
+        """Change which arms may answer, to exactly those in ``able``: bool (K,).
 
-        new : of them, that could not before: they could on every row, for at least ``cost_usd``.
+        new : arms among them that could not before; they count as eligible on every row, at a cost of at least
+        ``cost_usd``, float64 (K,).
         """
         self._own *= able
         total = self._own.sum(axis=1, keepdims=True)
@@ -82,7 +83,7 @@ class Window:
         return self._own[: self.size]
 
     def allow(self, arm: int) -> None:
-        """Count the newest decision as one that the arm could have answered: it may again."""
+        """Count the arm, which may answer again, as eligible at the newest decision."""
         self._eligible[(self._next - 1) % WINDOW, arm] = self.size > 0
 
     def was_eligible(self, arm: int) -> bool:

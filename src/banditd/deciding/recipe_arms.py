@@ -1,4 +1,4 @@
-"""What a recipe is as an arm: its price, its window and what it can do follow from its parts. Pure."""
+"""A recipe as an arm: its price, context window and capabilities follow from its parts. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from banditd.core.recipes import Recipe
 from banditd.core.types import Arm, FloatArray, IntArray, Price
 from banditd.deciding.recipes import SettlingRates, expected_calls, expected_price
 
-# What follows from the parts, so that nobody may say it of the recipe itself.
+# Fields that follow from the parts and cannot be set on the recipe itself.
 _OF_PARTS: Final[Mapping[str, object]] = {
     "price": Price(),
     "upstream": None,
@@ -30,13 +30,14 @@ _OF_PARTS: Final[Mapping[str, object]] = {
 
 
 def check_recipe(arm: Arm, arms: Sequence[Arm], *, parts: bool = True) -> None:
-    """Refuse a recipe that nobody could play.
+    """Refuse a recipe that could not be run.
 
-    arms : of its policy, itself or not. parts : whether these must have its parts; one may be deleted later.
+    arms : of its policy, with or without the recipe itself.
+    parts : whether the parts must be among them; a part may be deleted later.
 
     Raises
     ------
-    InvalidInputError : it says of itself what follows from its parts, or a part is no model here.
+    InvalidInputError : it sets a field that follows from its parts, or a part is not a model of this policy.
     """
     if arm.recipe is None:
         return
@@ -49,22 +50,22 @@ def check_recipe(arm: Arm, arms: Sequence[Arm], *, parts: bool = True) -> None:
             )
     if arm.upstream_model not in {arm.arm, ""}:
         raise InvalidInputError(
-            f"{arm.arm} is a recipe: its parts have models, it has none; leave upstream_model out",
+            f"{arm.arm} is a recipe: only its parts have models; leave upstream_model out",
             field="/upstream_model",
         )
     models = {other.arm for other in arms if other.recipe is None and other.arm != arm.arm}
     recipes = {other.arm for other in arms if other.recipe is not None} | {arm.arm}
-    choice = ", ".join(sorted(models)) or "the models, and add some first"
+    choice = ", ".join(sorted(models)) or "the models (add some first)"
     for place, part in _places(arm.recipe) if parts else ():
         if part in recipes:
             raise InvalidInputError(
-                f"{arm.arm} is made of {part}, a recipe itself: recipes are made of models; write one of {choice}",
+                f"{arm.arm} is made of {part}, which is itself a recipe: a recipe needs models; use one of {choice}",
                 code="RECIPE_NESTED",
                 field=f"/recipe/{place}",
             )
         if part not in models:
             raise InvalidInputError(
-                f"{arm.arm} is made of {part}, which is no arm here; write one of {choice}",
+                f"{arm.arm} is made of {part}, which is not an arm of this policy; use one of {choice}",
                 code="ARM_UNKNOWN",
                 field=f"/recipe/{place}",
             )
@@ -77,7 +78,7 @@ def _places(recipe: Recipe) -> list[tuple[str, str]]:
 
 
 def unserved(arms: Sequence[Arm]) -> dict[str, str]:
-    """Arms that cannot serve, with the reason: disabled, or a recipe of an arm that is disabled or not here."""
+    """Arm -> reason why it cannot serve: disabled, or a recipe with a part that is disabled or missing."""
     enabled = {arm.arm: arm.enabled for arm in arms}
     found = {}
     for arm in arms:
@@ -90,9 +91,9 @@ def unserved(arms: Sequence[Arm]) -> dict[str, str]:
 
 
 def calls_of(arms: Sequence[Arm], rates: SettlingRates) -> FloatArray | None:
-    """Calls of every arm that one decision for each arm is expected to make: float64 (K, K), the identity of models.
+    """Expected calls of every arm per decision for each arm: float64 (K, K); a model calls itself once.
 
-    None where no arm is a recipe. One of whose parts some are not here makes no calls: it cannot serve.
+    None if no arm is a recipe. A recipe with a missing part makes no calls, because it cannot serve.
     """
     place = {arm.arm: i for i, arm in enumerate(arms)}
     recipes = [arm.recipe for arm in arms if arm.recipe is not None]
@@ -110,10 +111,10 @@ def calls_of(arms: Sequence[Arm], rates: SettlingRates) -> FloatArray | None:
 
 
 def resolved(arms: Sequence[Arm], calls: FloatArray | None) -> tuple[Arm, ...]:
-    """The arms, recipes with what follows from their parts.
+    """The arms, with recipes' fields filled in from their parts.
 
-    A recipe's price is its models' prices, each as often as it is expected to be called. Its window is the smallest,
-    and it can do what they all can. calls : ``calls_of``.
+    A recipe's price is the sum of its models' prices times their expected calls; its window is the smallest; it can
+    do what all of them can. calls : ``calls_of``.
     """
     if calls is None:
         return tuple(arms)
@@ -147,12 +148,13 @@ def _recipes(arms: Sequence[Arm]) -> IntArray:
 
 
 def recipe_tokens(output_tokens: FloatArray, per_out: FloatArray, calls: FloatArray, recipes: IntArray) -> FloatArray:
-    """Output tokens of every arm, those of recipes such that they cost at the recipe's price what its calls cost.
+    """Output tokens of every arm; for recipes the number that, at the recipe's price, costs what its calls cost.
 
     Parameters
     ----------
-    output_tokens : float64 (..., K), of models; those of recipes are replaced. per_out : float64 (K,), the price of a
-    model's output in any unit. recipes : intp, their indices.
+    output_tokens : float64 (..., K), of models; those of recipes are replaced.
+    per_out : float64 (K,), price of a model's output, in any unit.
+    recipes : intp, indices of the recipes.
     """
     weights = calls[recipes] * per_out
     weights = np.where(weights.sum(axis=1, keepdims=True) > 0.0, weights, calls[recipes])
@@ -165,10 +167,10 @@ def recipe_tokens(output_tokens: FloatArray, per_out: FloatArray, calls: FloatAr
 def recipe_latency_ms(
     latency_ms: FloatArray, arms: Sequence[Arm], index: Mapping[str, int], calls: FloatArray
 ) -> FloatArray:
-    """Latency of every arm, that of a recipe of which nothing is known from its parts: float64 (n, K), as given.
+    """Latency of every arm; a recipe without data of its own gets it from its parts: float64 (n, K), as given.
 
-    Members that are asked at once take as long as the slowest of them; who is asked after them takes its time where
-    it is called. NaN where nothing is known of a part either.
+    Members that are asked at once take as long as the slowest; an arm asked afterwards adds its time where it is
+    called. NaN if a part's latency is unknown.
     """
     found = latency_ms.copy()
     for i, arm in enumerate(arms):

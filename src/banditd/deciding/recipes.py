@@ -1,9 +1,9 @@
-"""Recipes: arms that are a few models and a rule that says which of their answers counts. Pure.
+"""Recipes: arms that combine a few models by a rule that picks one of their answers. Pure.
 
-``agree`` asks its members at once: equal answers are the answer, else another arm is asked. ``best_of`` asks all and
-gives the answer that most of them gave. ``fallback`` asks one after the other until one gives an answer at all. A
-recipe is one arm: one decision, one probability, one reward. It has no price of its own: what it costs follows from
-its members' prices and from how often they do not settle a query, which is learned (``SettlingRates``).
+``agree`` asks its members at once; if they agree, theirs is the answer, else another arm is asked. ``best_of`` asks
+all members and gives the answer that most of them gave. ``fallback`` asks one member after another until one answers
+at all. A recipe is one arm: one decision, one probability, one reward. It has no price of its own: its cost follows
+from its members' prices and from how often they leave a query unsettled, which is learned (``SettlingRates``).
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from banditd.core.errors import ConfigurationError
 from banditd.core.recipes import Recipe, Stage
 from banditd.core.types import BoolArray, FloatArray, IntArray, Price
 
-# Before any play: how often members leave a query unsettled, and the plays that this is worth. Two answers of cheap
-# models differ on a third to a half of the queries of public sets; a model that gives no answer at all is rare.
+# Prior: how often members leave a query unsettled, and how many plays that assumption is worth. Answers of two cheap
+# models differ on a third to a half of the queries of public data sets; a model that gives no answer at all is rare.
 UNSETTLED: Final = {"agree": 0.5, "best_of": 0.0, "fallback": 0.05}
 ASSUMPTION_WORTH: Final = 4.0
 
 
 def last_model(recipe: Recipe, recipes: Sequence[Recipe]) -> str:
-    """The model that a recipe's rewards are expected to be like: who has the last word, or is named first.
+    """The model that a recipe's rewards are expected to resemble: the one asked last, or the first named.
 
-    Where two cheap models agree, the dear one nearly always says the same: a recipe is about as good as that.
+    Where two cheap models agree, an expensive one nearly always says the same, so a recipe is about as good as that
+    one.
     """
     by_name = {one.arm: one for one in recipes}
     name = recipe.arm
@@ -37,41 +38,41 @@ def last_model(recipe: Recipe, recipes: Sequence[Recipe]) -> str:
 
 
 def in_order(recipes: Sequence[Recipe], models: Collection[str]) -> tuple[Recipe, ...]:
-    """The recipes, each behind those that it is made of.
+    """The recipes, each after those that it is made of.
 
     Raises
     ------
-    ConfigurationError : a name is taken, a member is unknown, or a recipe is made of itself.
+    ConfigurationError : a name is taken, a member is unknown, or a recipe contains itself.
     """
     known = dict.fromkeys(models)
     by_name = {recipe.arm: recipe for recipe in recipes}
     if len(by_name) < len(recipes) or not known.keys().isdisjoint(by_name):
         taken = next(r.arm for i, r in enumerate(recipes) if r.arm in known or r.arm in {o.arm for o in recipes[:i]})
-        raise ConfigurationError(f"There is an arm {taken!r} already: a recipe needs a name of its own.")
+        raise ConfigurationError(f"There is already an arm {taken!r}: a recipe needs a name of its own.")
     for recipe in recipes:
         for part in recipe.parts:
             if part not in known and part not in by_name:
                 there = [*known, *(name for name in by_name if name != recipe.arm)]
                 raise ConfigurationError(
-                    f"Recipe {recipe.arm} names {part!r}, which is no arm here; arms: {', '.join(there)}."
+                    f"Recipe {recipe.arm} names {part!r}, which is not an arm here; arms: {', '.join(there)}."
                 )
     found: dict[str, Recipe] = {}
     while len(found) < len(by_name):
         ready = [r for r in recipes if r.arm not in found and all(p in known or p in found for p in r.parts)]
         if not ready:
             circle = ", ".join(sorted(by_name.keys() - found.keys()))
-            raise ConfigurationError(f"Recipes must not be made of themselves: {circle}.")
+            raise ConfigurationError(f"A recipe must not contain itself: {circle}.")
         found.update((recipe.arm, recipe) for recipe in ready)
     return tuple(found.values())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Played:
-    """What became of an arm on some queries.
+    """The result of playing an arm on n queries.
 
     answered : intp (n,), the model whose answer counts. called : bool (n, n_models).
-    unsettled : by stage, bool (n,): the members left the query open; False too where the stage was not reached.
-    reached : the same, where the stage was reached.
+    unsettled : by stage, bool (n,): the members left the query open; False where the stage was not reached.
+    reached : by stage, bool (n,): the stage was reached.
     """
 
     answered: IntArray
@@ -80,7 +81,7 @@ class Played:
     reached: Mapping[Stage, BoolArray] = field(default_factory=dict)
 
     def take(self, rows: IntArray) -> Played:
-        """On these queries alone."""
+        """The result on these queries only."""
         return Played(
             self.answered[rows],
             self.called[rows],
@@ -94,8 +95,9 @@ def play(recipes: Sequence[Recipe], models: Sequence[str], same: BoolArray) -> d
 
     Parameters
     ----------
-    recipes : in order (``in_order``). models : names. same : bool (n, n_models, n_models), whether two models gave
-    the same answer; on the diagonal whether the model gave one at all.
+    recipes : ordered (``in_order``). models : names.
+    same : bool (n, n_models, n_models), whether two models gave the same answer; the diagonal says whether a model
+    answered at all.
     """
     n = same.shape[0]
     found: dict[str, Played] = {}
@@ -157,7 +159,7 @@ def _joined(
     parts: Sequence[tuple[Played, BoolArray]],
     stages: Mapping[Stage, tuple[BoolArray, BoolArray]],
 ) -> Played:
-    """With the stages of the parts, where these were reached."""
+    """The result, including the stages of the parts where they were reached."""
     reached = {stage: where for stage, (where, _) in stages.items()}
     unsettled = {stage: where for stage, (_, where) in stages.items()}
     for one, where in parts:
@@ -171,9 +173,9 @@ def _joined(
 class SettlingRates:
     """How often the members of each stage leave a query open, learned from plays; mutable, owned by one learner.
 
-    A stage is its members: recipes that ask the same two models teach each other.
+    Recipes that ask the same members share a stage, and so learn from each other.
 
-    counts : by stage, how often it was reached, and how often of these it was left open.
+    counts : by stage, how often it was reached, and how often it was then left open.
     """
 
     def __init__(self, counts: Mapping[Stage, tuple[float, float]] | None = None) -> None:
@@ -185,15 +187,15 @@ class SettlingRates:
         self._unsettled[stage] = self._unsettled.get(stage, 0.0) + unsettled
 
     def unsettled(self, stage: Stage) -> float:
-        """Expected share in [0, 1] of the queries that the members leave open."""
+        """Expected share of the queries, in [0, 1], that the members leave open."""
         assumed = UNSETTLED[stage[0]] * ASSUMPTION_WORTH
         return (assumed + self._unsettled.get(stage, 0.0)) / (ASSUMPTION_WORTH + self._reached.get(stage, 0.0))
 
 
 def expected_calls(recipes: Sequence[Recipe], models: Sequence[str], rates: SettlingRates) -> FloatArray:
-    """Calls of every model that a play of each recipe is expected to make: float64 (n_recipes, n_models), at most 1.
+    """Expected calls of every model per play of each recipe: float64 (n_recipes, n_models), at most 1.
 
-    recipes : in order (``in_order``).
+    recipes : ordered (``in_order``).
     """
     calls = {model: np.eye(len(models))[i] for i, model in enumerate(models)}
     for recipe in recipes:
@@ -204,14 +206,14 @@ def expected_calls(recipes: Sequence[Recipe], models: Sequence[str], rates: Sett
                 open_ *= rates.unsettled(("fallback", recipe.members[: i + 1]))
         if recipe.otherwise is not None and recipe.stage is not None:
             total += rates.unsettled(recipe.stage) * calls[recipe.otherwise]
-        calls[recipe.arm] = np.minimum(total, 1.0)  # a model's answer is asked for once
+        calls[recipe.arm] = np.minimum(total, 1.0)  # a model is asked at most once
     return np.array([calls[recipe.arm] for recipe in recipes]).reshape(len(recipes), len(models))
 
 
 def expected_price(calls: FloatArray, prices: Sequence[Price]) -> Price:
-    """The price of a recipe: those of its models, each as often as it is expected to be called.
+    """A recipe's price: the sum of its models' prices times their expected calls.
 
-    calls : float64 (n_models,). Recipes have no price for cached input: their members differ in what they cache.
+    calls : float64 (n_models,). There is no price for cached input, since members differ in what they cache.
     """
     return Price(
         usd_per_mtok_in=float(sum(c * price.usd_per_mtok_in for c, price in zip(calls, prices, strict=True))),
@@ -221,10 +223,10 @@ def expected_price(calls: FloatArray, prices: Sequence[Price]) -> Price:
 
 
 def propose(n: int, cost_usd: Mapping[str, float]) -> tuple[Recipe, ...]:
-    """The n ``agree`` recipes that save most beside the model they end in, by typical cost alone: nothing is tuned.
+    """The n ``agree`` recipes that save most over the model they end in, judged by typical cost alone.
 
-    Two of the three cheapest are asked, and a dearer one where they differ, which is assumed of every second query.
-    Fewer where fewer would save anything.
+    Each asks two of the three cheapest models, and a dearer one when they differ, assumed for every second query.
+    Fewer than n if fewer would save anything. Nothing is tuned.
     """
     order = sorted(cost_usd, key=lambda model: (cost_usd[model], model))
     found = []
@@ -241,9 +243,9 @@ def propose(n: int, cost_usd: Mapping[str, float]) -> tuple[Recipe, ...]:
 
 
 def parse_recipe(text: str, arms: Collection[str]) -> Recipe:
-    """``a+b>c`` asks a and b, and c where they differ; ``a+b+c`` gives what most of them say; ``a|b`` falls back.
+    """``a+b>c`` asks a and b, and c if they differ; ``a+b+c`` gives what most of them say; ``a|b`` falls back.
 
-    arms : names that may stand in it; only used to say which there are.
+    arms : known names, only used in the error message.
 
     Raises
     ------
@@ -259,9 +261,9 @@ def parse_recipe(text: str, arms: Collection[str]) -> Recipe:
         recipe = Recipe(arm="|".join(fallback), kind="fallback", members=fallback)
     else:
         raise ConfigurationError(
-            f"{text!r} is no recipe: a+b>c asks a and b, and c where they differ; a+b+c gives what most of the three "
-            f"say; a|b asks b where a gives no answer. Arms: {', '.join(arms)}."
+            f"{text!r} is not a recipe: a+b>c asks a and b, and c if they differ; a+b+c gives what most of the three "
+            f"say; a|b asks b if a gives no answer. Arms: {', '.join(arms)}."
         )
     if not all(recipe.parts):
-        raise ConfigurationError(f"{text!r} is no recipe: a name is missing.")
+        raise ConfigurationError(f"{text!r} is not a recipe: a name is missing.")
     return recipe

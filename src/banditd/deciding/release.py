@@ -1,8 +1,8 @@
-"""Decisions of a policy while a candidate is released: both decide, and one vector is drawn from and logged.
+"""Decisions while a candidate is being released: both policies decide, and one common vector is logged.
 
 ``decide`` is called twice, for the incumbent and for the candidate, each under its own promise; ``rollout.mixed``
-makes one vector of the two. What off-policy estimates read beside it (means, deviations, penalties, the promise) is
-the incumbent's on both sides: it must not depend on the side. Pure.
+combines their vectors into the one that is drawn from. Everything else that off-policy estimates read (means,
+deviations, penalties, the promise) is the incumbent's on both sides, because it must not depend on the side. Pure.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ from banditd.deciding.pledge import Pledge
 from banditd.deciding.rollout import distance, mixed
 
 DRAWN: Final = frozenset({"policy", "quality_floor"})
-"""Reasons of decisions that a release takes part in: what a session or the query has named is nobody's choice."""
+"""Reasons of decisions that a release takes part in; an arm fixed by a session or by the query involves no choice."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parted:
-    """What a decision under a release keeps of it.
+    """What a decision records about its release.
 
-    differ : whether its side drew from what the two do not have in common. distance : how often they do so, in
-    [0, 1]. candidate, incumbent : how either has decided.
+    differ : whether the drawn arm came from the part where the two vectors do not overlap. distance : the size of
+    that part, in [0, 1].
+    candidate, incumbent : how each side decided.
     """
 
     part: ReleasePart
@@ -41,7 +42,11 @@ class Parted:
     incumbent: Side
 
     def facts(self, arms: BoolArray, names: Sequence[str]) -> Mapping[str, object]:
-        """As a decision logs it. arms : bool (n_arms,), those that its vector is over. names : of all arms."""
+        """The record as logged with the decision.
+
+        arms : bool (n_arms,), those its vector covers.
+        names : of all arms.
+        """
         if self.part.anchor:
             return {
                 "anchor": self.part.release_id,
@@ -72,7 +77,7 @@ class Parted:
         return facts
 
     def _promised(self, pledge: Pledge, baseline: str) -> Mapping[str, object]:
-        """How the candidate's promise stood."""
+        """The state of the candidate's promise."""
         side = self.candidate
         return {
             "keep": pledge.keep,
@@ -85,7 +90,7 @@ class Parted:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Side:
-    """How one side has decided a query: ``row`` of what it has decided of a batch."""
+    """How one side decided a query: ``row`` of its decided batch."""
 
     case: Case
     decided: Decided
@@ -93,12 +98,12 @@ class Side:
 
     @property
     def vector(self) -> FloatArray:
-        """What it draws from: float64 (n_arms,)."""
+        """The vector that it draws from: float64 (n_arms,)."""
         found: FloatArray = self.decided.draw.probability[self.row]
         return found
 
     def own(self, arms: BoolArray) -> list[float | None]:
-        """The policy's own vector before any promise, over these arms; None of one that could not answer."""
+        """The policy's own vector before any promise, over these arms; None for arms that could not answer."""
         own, able = self.decided.scores.probability[self.row], self.decided.draw.arms[self.row]
         return [float(own[i]) if able[i] else None for i in np.flatnonzero(arms)]
 
@@ -107,23 +112,24 @@ def decide_between(
     situation: Situation,
     candidate: Situation,
     cases: Sequence[Case],
-    theirs: Sequence[Case],
+    candidate_cases: Sequence[Case],
     parts: Sequence[ReleasePart | None],
     uniforms: FloatArray,
 ) -> tuple[Decided, list[Parted | None]]:
-    """Decide as ``decide``, each query by its side of the release.
+    """Like ``decide``, but each query is decided by its side of the release.
 
-    A query that the candidate cannot answer is the incumbent's, and no part of the release.
+    A query that the candidate cannot answer is decided by the incumbent and takes no part in the release.
 
     Parameters
     ----------
-    situation, cases : the incumbent's. candidate, theirs : the candidate's of the same queries, over the same arms in
-    the same order. parts : of each query; None for one that is no part of the release. uniforms : float64
-    (len(cases),).
+    situation, cases : the incumbent's.
+    candidate, candidate_cases : the candidate's, for the same queries over the same arms in the same order.
+    parts : one per query; None if it takes no part in the release.
+    uniforms : float64 (len(cases),).
 
     Returns
     -------
-    what was decided, and of each of its rows what the release has to do with it.
+    the decided batch, and for each of its rows what to record about the release.
     """
     decided = decide(situation, cases, uniforms)
     found: list[Parted | None] = [None] * decided.rows.size
@@ -131,17 +137,17 @@ def decide_between(
     taking = [i for i, row in rows.items() if parts[i] is not None and decided.draw.reason[row] in DRAWN]
     if not taking:
         return decided, found
-    other = decide(candidate, [theirs[i] for i in taking], uniforms[taking])
+    other = decide(candidate, [candidate_cases[i] for i in taking], uniforms[taking])
     draw, admissions = _copied(decided.draw), list(decided.admissions)
     for at, j in enumerate(other.rows.tolist()):
         i, part = taking[j], parts[taking[j]]
         if part is None or other.draw.reason[at] not in DRAWN:
             continue
         row = rows[i]
-        candidate_side, incumbent_side = Side(theirs[i], other, at), Side(cases[i], decided, row)
+        candidate_side, incumbent_side = Side(candidate_cases[i], other, at), Side(cases[i], decided, row)
         q, p = candidate_side.vector, incumbent_side.vector
         if not np.isfinite(q).all():
-            continue  # extreme settings of a candidate must not cost anybody an answer
+            continue  # a candidate with extreme settings must not cost anybody an answer
         one = mixed(q, p, part.share, float(uniforms[i]), on_own=part.candidate)
         index = _index_at(one.probability, one.uniform)
         draw.arms[row] |= other.draw.arms[at]
@@ -161,12 +167,15 @@ def decide_between(
 
 
 def _for_both(incumbent: Admission, candidate: Admission) -> Admission:
-    """The incumbent's, under terms that pay for every arm of either side: the candidate may use dearer ones."""
-    mine, theirs = incumbent.terms, candidate.terms
-    if mine is None or theirs is None:
+    """The incumbent's admission, under terms that pay for every arm of either side.
+
+    The candidate may use dearer arms.
+    """
+    own, other = incumbent.terms, candidate.terms
+    if own is None or other is None:
         return incumbent._replace(terms=None)
-    cost_usd, dear_usd = max(mine.cost_usd, theirs.cost_usd), max(mine.dear_usd, theirs.dear_usd)
-    return incumbent._replace(terms=mine._replace(cost_usd=cost_usd, dear_usd=dear_usd))
+    cost_usd, dear_usd = max(own.cost_usd, other.cost_usd), max(own.dear_usd, other.dear_usd)
+    return incumbent._replace(terms=own._replace(cost_usd=cost_usd, dear_usd=dear_usd))
 
 
 def _copied(draw: Draw) -> Draw:
@@ -186,7 +195,7 @@ def _index_at(probability: FloatArray, uniform: float) -> int:
 
 
 def _explored(side: Side, index: int) -> bool:
-    """Whether the side would have had a better arm; an answer of a promise's baseline is no trial."""
+    """Whether the side had a better arm; an answer of a promise's baseline does not count as exploration."""
     pledge, decided, row = side.case.pledge, side.decided, side.row
     if pledge is not None and decided.own_share[row] < 1.0 and index == pledge.baseline:
         return False

@@ -1,8 +1,8 @@
-"""The course of a release: what every verb and every outcome makes of it. Values in, values out. Pure.
+"""The life of a release: what every command and every outcome does to it. Values in, values out. Pure.
 
-Open are ``running`` and ``paused``: a part of the traffic is the candidate's. A release ends ``promoted`` (the
-candidate is the incumbent), ``aborted`` (by hand), ``rolled_back`` (a test found it worse) or ``error`` (the
-comparison is no comparison); nothing but ``promoted`` leaves a trace in the policy's settings.
+It is open while ``running`` or ``paused``: the candidate gets part of the traffic. It ends ``promoted`` (the
+candidate became the incumbent), ``aborted`` (by hand), ``rolled_back`` (a test found it worse) or ``error`` (the
+comparison is not valid). Only ``promoted`` changes the policy's settings.
 """
 
 from __future__ import annotations
@@ -25,10 +25,13 @@ ENDED_BY: Final[dict[str, Phase]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """A candidate on its way to be the incumbent.
+    """A candidate on its way to becoming the incumbent.
 
-    step : index of the present one in ``terms.steps``. due : it has all that it takes, and the next one is proposed.
-    reason : why it ended, or was paused. step_at_us : when the step began. key_name : of the API key that began it.
+    step : index of the present step in ``terms.steps``.
+    due : the step has everything it needs, and the next one is proposed.
+    reason : why it ended or was paused.
+    step_at_us : when the step began.
+    key_name : API key that started it.
     """
 
     release_id: str
@@ -51,12 +54,12 @@ class Release:
 
     @property
     def share(self) -> float:
-        """Of the traffic that is the candidate's, in [0, 1]."""
+        """Share of the traffic that goes to the candidate, in [0, 1]."""
         return self.terms.steps[self.step] if self.open else float(self.phase == "promoted")
 
     @property
     def evidence(self) -> dict[str, float]:
-        """Against the candidate, by measure, in parts of what ends the release."""
+        """By measure, the evidence against the candidate as a fraction of what would end the release."""
         tests = self.tests.tests.items()
         return {name: math.exp(min(test.log_evidence - needed(self.terms, name), 0.0)) for name, test in tests}
 
@@ -67,7 +70,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseEvent:
-    """A line of a release's history. event : what was done; key_name : by whose API key, None by the daemon."""
+    """An entry in a release's history. event : what was done. key_name : API key that did it; None: the daemon."""
 
     event: str
     at_us: int
@@ -102,7 +105,10 @@ def started(release: Release, by: Author) -> Step:
 
 
 def observed(release: Release, outcomes: Iterable[UnitOutcome], at_us: int) -> Step:
-    """The release after these outcomes, each the first of its kind of a unit; its tests are changed."""
+    """The release after these outcomes; each is the first of its kind for its unit.
+
+    Its tests are modified in place.
+    """
     for outcome in outcomes:
         release.tests.add(release.terms, outcome, at_us)
         alarm = release.tests.alarm(release.terms)
@@ -113,7 +119,7 @@ def observed(release: Release, outcomes: Iterable[UnitOutcome], at_us: int) -> S
 
 
 def looked_at(release: Release, at_us: int) -> Step:
-    """Propose the next step, or take it, where the present one has all that it takes."""
+    """Propose or take the next step, if the present one has everything it needs."""
     if release.phase != "running" or (release.due and release.terms.promote == "manual"):
         return release, []
     if wants(release):
@@ -125,15 +131,15 @@ def looked_at(release: Release, at_us: int) -> Step:
 
 
 def promoted(release: Release, by: Author, *, force: bool = False) -> Step:
-    """The next step, or after the last one the end: the candidate becomes the incumbent.
+    """Take the next step or, after the last one, finish: the candidate becomes the incumbent.
 
-    Raises ConflictError where the step is not over and ``force`` is not given, or the release has ended.
+    Raises ConflictError if the release has ended, or if the step is not over and ``force`` is False.
     """
     _must_be_open(release)
     wanted = wants(release)
     if wanted and not force:
         raise ConflictError(
-            f"the step of {100.0 * release.share:.3g} % is not over: it wants {' and '.join(wanted)}; "
+            f"the step of {100.0 * release.share:.3g} % is not over: it needs {' and '.join(wanted)}; "
             'wait, or send {"force": true} (banditd release promote --force)',
             code="RELEASE_NOT_DUE",
         )
@@ -145,7 +151,7 @@ def promoted(release: Release, by: Author, *, force: bool = False) -> Step:
 
 
 def wants(release: Release) -> list[str]:
-    """What the present step still lacks; empty where it has all that it takes."""
+    """What the present step still needs, in words; empty if nothing."""
     tests, terms = release.tests, release.terms
     found = [
         f"{number:,} more rated units of the candidate ({name})"
@@ -167,7 +173,7 @@ def wants(release: Release) -> list[str]:
 
 
 def measured(release: Release, by: Mapping[str, str], at_us: int) -> Step:
-    """Begin the tests anew where a judge, its rubric or a price is not what it was. by : what each of them is now."""
+    """Restart the tests if a judge, its rubric or a price has changed. by : what each of them is now."""
     before = release.tests.measured_by
     if before is None or before == by:
         release.tests.measured_by = dict(by)
@@ -179,27 +185,27 @@ def measured(release: Release, by: Mapping[str, str], at_us: int) -> Step:
     fresh = ReleaseTests.of(release.terms)
     fresh.measured_by, fresh.matures_us = dict(by), release.tests.matures_us
     after = replace(release, tests=fresh, due=False, step_at_us=at_us)
-    why = f"{', '.join(changed)} changed: what was measured before is no like for like, so the tests begin anew"
+    why = f"{', '.join(changed)} changed: earlier measurements are not comparable, so the tests start again"
     return after, [_event("measurement_changed", after, Author(at_us, reason=why))]
 
 
 def _is_other(name: str, before: Mapping[str, str], by: Mapping[str, str]) -> bool:
-    """Whether it counts as a change: an arm that came or went is none, a judge is."""
+    """Whether it counts as a change: adding or removing an arm does not; changing a judge does."""
     return before.get(name) != by.get(name) and (name.startswith("judge ") or (name in before and name in by))
 
 
 def arm_disabled(release: Release, arm: str, by: Author) -> Step:
-    """An operator has disabled an arm: a candidate that enables it does so no more."""
+    """An operator disabled an arm: the candidate may no longer enable it."""
     fields = release.candidate.arms.get(arm, {})
     if not release.open or not fields.get("enabled"):
         return release, []
     arms = {**release.candidate.arms, arm: {**fields, "enabled": False}}
     after = replace(release, candidate=replace(release.candidate, arms=arms))
-    return after, [_event("arm_disabled", after, by, f"{arm} was disabled: the candidate goes on without it")]
+    return after, [_event("arm_disabled", after, by, f"{arm} was disabled: the candidate continues without it")]
 
 
 def paused(release: Release, by: Author) -> Step:
-    """Stay at the step; its tests go on, and may end it. Pausing twice is pausing once."""
+    """Stay at this step. Tests continue and may end the release. Pausing again changes nothing."""
     _must_be_open(release)
     if release.phase == "paused":
         return release, []
@@ -208,7 +214,7 @@ def paused(release: Release, by: Author) -> Step:
 
 
 def resumed(release: Release, by: Author) -> Step:
-    """Go on after a pause."""
+    """Continue after a pause."""
     _must_be_open(release)
     if release.phase == "running":
         return release, []
@@ -217,7 +223,7 @@ def resumed(release: Release, by: Author) -> Step:
 
 
 def aborted(release: Release, by: Author) -> Step:
-    """All traffic is the incumbent's again. Aborting twice is aborting once."""
+    """Give all traffic back to the incumbent. Aborting again changes nothing."""
     if release.phase == "aborted":
         return release, []
     _must_be_open(release)
@@ -225,7 +231,7 @@ def aborted(release: Release, by: Author) -> Step:
 
 
 def finished(release: Release, phase: Phase, by: Author) -> Step:
-    """The end in this phase."""
+    """End the release in this phase."""
     after = replace(release, phase=phase, due=False, reason=by.reason, ended_at_us=by.at_us)
     return after, [_event("finished" if phase == "promoted" else phase, after, by)]
 
@@ -238,7 +244,7 @@ def _must_be_open(release: Release) -> None:
 
 
 def alarm_words(release: Release, alarm: Alarm) -> str:
-    """Why it ended, in a sentence."""
+    """The reason why the release ended, as a sentence."""
     if alarm.kind == "windows":
         return (
             f"the candidate's {alarm.measure} was lower by more than {TIMES:g} times the noise in {IN_A_ROW} windows "
@@ -257,6 +263,9 @@ def alarm_words(release: Release, alarm: Alarm) -> str:
 
 
 def difference_words(measure: str, interval: tuple[float, float]) -> str:
-    """An interval of candidate less incumbent. For guardrails, of the share without an error, refusal ..."""
+    """The interval of candidate minus incumbent, in words.
+
+    Guardrails are stated as the share without an error, refusal, ...
+    """
     low, high = interval
     return f"candidate less incumbent lies between {low:+.3f} and {high:+.3f} ({measure}, more is better)"

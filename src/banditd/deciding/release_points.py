@@ -1,7 +1,7 @@
-"""What is kept of a release as it goes: a bounded number of looks at its tests, so that its way can be drawn. Pure.
+"""The recorded history of a release's tests: a bounded number of points, from which its course is drawn. Pure.
 
-Looks are the wider apart the longer the release has run; where there are too many, every other one is given up. So a
-release of an hour and one of a quarter are both drawn with about as many.
+The longer a release has run, the further apart its points are; when there are too many, every other one is deleted.
+So a release of an hour and one of three months have about the same number of points.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ LEAST_GAP_US: Final = 10_000_000
 class MeasurePoint:
     """One measure at one moment.
 
-    log_evidence : natural logarithm of the evidence against the candidate. difference : candidate less incumbent
-    where the two differ, more is better, with its interval; None before the first comparison. units : counted, of
-    (candidate, incumbent).
+    log_evidence : natural logarithm of the evidence against the candidate.
+    difference : candidate minus incumbent where the two differ (more is better) with its interval; None before the
+    first comparison.
+    units : counted, of (candidate, incumbent).
     """
 
     log_evidence: float
@@ -43,7 +44,7 @@ class ReleasePoint:
 
 
 def point_of(release: Release, at_us: int) -> ReleasePoint:
-    """The release as it stands."""
+    """The release at present, as a point."""
     found = {}
     counted_by = {one.name: one.outcome for one in release.terms.guardrails}
     for name, test in release.tests.tests.items():
@@ -57,11 +58,13 @@ def point_of(release: Release, at_us: int) -> ReleasePoint:
 
 
 def worth_keeping(release: Release, last_at_us: int | None, at_us: int) -> bool:
-    """Whether it is time for another point. last_at_us : of the one before; None for the first."""
+    """Whether it is time for another point. last_at_us : time of the previous one, or None."""
     gap_us = max(LEAST_GAP_US, (at_us - release.created_at_us) // MOST_POINTS)
     return last_at_us is None or at_us - last_at_us >= gap_us
 
 
 def given_up(numbers: Sequence[int]) -> list[int]:
-    """Of points in their order, those to delete: none while there are few, else every other; never an end."""
+    """Which of the ordered points to delete: none while there are few, else every other one, but never the first
+    or last.
+    """
     return list(numbers[1:-1:2]) if len(numbers) > MOST_POINTS else []

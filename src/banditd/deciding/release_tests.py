@@ -1,7 +1,7 @@
-"""What is known of a running release, and what follows from it: go on, take the next step, or take it back. Pure.
+"""The tests of a running release, and what follows from them: go on, take the next step, or roll back. Pure.
 
-Every measure has a test of its own (``ope/betting.py``) on the units where candidate and incumbent drew from what
-they do not have in common, and every kind of outcome one of its split (``ope/split.py``).
+Every measure has its own test (``ope/betting.py``), on the units where the drawn arm came from the part in which
+candidate and incumbent differ. Every kind of outcome has a test of its split between the sides (``ope/split.py``).
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from banditd.ope.split import SplitTest
 QUIET: Final = 5.0
 """No step is taken while a metric's evidence is within this factor of an alarm."""
 LEAST_DIFFERENCE: Final = 1e-3
-"""Share of the traffic on which the two differ at least, where what is tolerated is spread over it."""
+"""Lower bound on the share of traffic where the two differ, when the tolerated loss is spread over it."""
 
 RATED_ALIKE: Final = 0.05
-"""Shares of rated decisions that differ by more, beyond chance, are no like for like."""
+"""If the two sides' rated shares differ by more than this, beyond chance, their rewards cannot be compared."""
 BY_CHANCE: Final = 2.0  # standard errors
 
 Kind = Literal["worse", "guardrail", "split", "windows"]
@@ -38,7 +38,7 @@ Kind = Literal["worse", "guardrail", "split", "windows"]
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """Why a release ends. measure : whose test, or whose split."""
+    """Why a release ends. measure : the one whose test, or whose split, raised the alarm."""
 
     kind: Kind
     measure: str
@@ -47,12 +47,16 @@ class Alarm:
 
 @dataclass(slots=True)
 class ReleaseTests:
-    """tests : by metric or guardrail. splits : by kind of outcome. differs : mean share of a decision on which
-    candidate and incumbent differ, by the newest decisions; None before any. counted_before : rated units of the
-    candidate when the present step began, by metric. alone : its rated units while all traffic was its, by metric:
-    nothing was compared with them. measured_by : judges and prices to what they are; None before
-    the first look. matures_us : outcomes of younger decisions wait. rated : of each side, (rated, decided) of the
-    decisions up to ``rated_until``.
+    """The state of all tests of a release.
+
+    tests : by metric or guardrail. splits : by kind of outcome.
+    differs : mean share of a decision on which candidate and incumbent differ, over the newest decisions; None before
+    any.
+    counted_before : by metric, rated units of the candidate when the present step began.
+    alone : by metric, its rated units while it had all the traffic, so that nothing was compared.
+    measured_by : judges and prices -> what they are; None before the first look.
+    matures_us : outcomes of younger decisions wait.
+    rated : for each side, (rated, decided) of the decisions up to ``rated_until``.
     """
 
     tests: dict[str, DropTest] = field(default_factory=dict)
@@ -68,13 +72,13 @@ class ReleaseTests:
 
     @classmethod
     def of(cls, terms: ReleaseTerms) -> ReleaseTests:
-        """Nothing is known yet."""
+        """Tests without any data."""
         names = [one.name for one in _measures(terms)]
         kinds = [one.name for one in terms.metrics] + [one.outcome for one in terms.guardrails]
         return cls({name: DropTest() for name in names}, {name: SplitTest() for name in kinds})
 
     def add(self, terms: ReleaseTerms, outcome: UnitOutcome, at_us: int) -> None:
-        """The first outcome of its kind of a unit, at this time."""
+        """Add an outcome, the first of its kind for its unit."""
         split = self.splits.get(outcome.measure)
         if split is None:
             return
@@ -95,7 +99,7 @@ class ReleaseTests:
                 )
 
     def alarm(self, terms: ReleaseTerms) -> Alarm | None:
-        """Why the release has to end; None where nothing speaks for it."""
+        """The alarm that ends the release, or None."""
         if terms.windowed and self.windows.failed >= IN_A_ROW:
             return Alarm("windows", terms.metrics[0].name, 0.0)
         for name, kind, log_needed in self._limits(terms):
@@ -110,7 +114,7 @@ class ReleaseTests:
         return found + [(name, "split", -math.log(SPLIT_ALPHA)) for name in self.splits]
 
     def missing(self, terms: ReleaseTerms, step: int) -> dict[str, int]:
-        """Rated units of the candidate that the step still wants, by metric; empty where it has them all."""
+        """By metric, rated units of the candidate that the step still needs; empty if none."""
         wanted = {}
         for metric in terms.metrics:
             counted = self.splits[metric.name].candidate - self.counted_before.get(metric.name, 0)
@@ -120,9 +124,9 @@ class ReleaseTests:
         return {name: number for name, number in wanted.items() if number > 0}
 
     def uncompared(self, terms: ReleaseTerms, step: int) -> dict[str, tuple[int, int]]:
-        """What nobody can catch up on at 100 %: by metric, how many units were compared before, of how many wanted.
+        """By metric, (units compared before, units needed) where a step at 100 % has too few; it compares no more.
 
-        Those that the step before takes; empty at a step that compares, and where no step does.
+        The need is that of the step before; empty at a step that compares, and if no step does.
         """
         if terms.steps[step] < 1.0 or step == 0:
             return {}
@@ -131,7 +135,7 @@ class ReleaseTests:
         return {name: (number, wanted) for name, number in compared.items() if number < wanted}
 
     def suspected(self, terms: ReleaseTerms) -> list[str]:
-        """Measures whose evidence is so near to an alarm that no step is taken."""
+        """Measures whose evidence is too near to an alarm for a step to be taken."""
         near = math.log(QUIET)
         return [
             name
@@ -140,16 +144,16 @@ class ReleaseTests:
         ]
 
     def count_rated(self, seen: RatedSides) -> None:
-        """Count decisions that are old enough to be rated, once."""
+        """Count decisions that are old enough to have been rated, each once."""
         if seen.after_id != self.rated_until:
-            return  # another look has counted them
+            return  # they were counted before
         self.rated_until = seen.until_id
         for side, counted in (("candidate", seen.candidate), ("incumbent", seen.incumbent)):
             self.rated[side] = [was + more for was, more in zip(self.rated[side], counted, strict=True)]
 
     @property
     def rated_apart(self) -> tuple[float, float] | None:
-        """Which shares of the (candidate's, incumbent's) decisions are rated, where that is no like for like."""
+        """The rated shares of (candidate, incumbent), if they differ too much for a comparison; else None."""
         (rated, decided), (other_rated, other_decided) = self.rated["candidate"], self.rated["incumbent"]
         if not decided or not other_decided:
             return None
@@ -159,11 +163,11 @@ class ReleaseTests:
         return (ours, theirs) if abs(ours - theirs) > max(RATED_ALIKE, BY_CHANCE * error) else None
 
     def begin_step(self) -> None:
-        """Count the units of the next step from here on."""
+        """Start counting the units of the next step."""
         self.counted_before = {name: split.candidate for name, split in self.splits.items()}
 
     def as_json(self) -> dict[str, Any]:
-        """What is kept."""
+        """JSON-compatible values."""
         return {
             "tests": {name: test.as_json() for name, test in self.tests.items()},
             "splits": {name: split.as_json() for name, split in self.splits.items()},
@@ -179,7 +183,7 @@ class ReleaseTests:
 
     @classmethod
     def of_json(cls, kept: Mapping[str, Any]) -> ReleaseTests:
-        """Raises KeyError, TypeError, ValueError for what was never kept."""
+        """Inverse of ``as_json``. Raises KeyError, TypeError or ValueError for anything else."""
         return cls(
             {name: DropTest.of_json(test) for name, test in kept["tests"].items()},
             {name: SplitTest.of_json(split) for name, split in kept["splits"].items()},
@@ -190,7 +194,7 @@ class ReleaseTests:
 
 
 def _later(kept: Mapping[str, Any]) -> dict[str, Any]:
-    """What releases of before did not keep."""
+    """Defaults for fields that older releases did not store."""
     names = ("measured_by", "matures_us", "rated", "rated_until", "alone")
     found = {name: kept[name] for name in names if name in kept}
     return found | ({"windows": Windows.of_json(kept["windows"])} if "windows" in kept else {})
@@ -201,7 +205,7 @@ def _measures(terms: ReleaseTerms) -> list[Metric | Guardrail]:
 
 
 def needed(terms: ReleaseTerms, name: str) -> float:
-    """Logarithm of the evidence at which the measure of that name ends the release."""
+    """Natural logarithm of the evidence at which the measure of that name ends the release."""
     for metric in terms.metrics:
         if metric.name == name:
             return math.log(len(terms.metrics) / metric.alpha)

@@ -1,9 +1,9 @@
-"""The rule of windows, for those who know it: two bad quarters of an hour in a row take a candidate back. Pure.
+"""The rule of windows, an optional addition: two bad windows of 15 minutes in a row roll a candidate back. Pure.
 
-A window fails where the candidate's mean is lower than the incumbent's by more than ``TIMES`` the noise: 1.96
-standard errors of a mean of as many answers as the candidate has had, by the variance of both. Windows of fewer than
-``LEAST`` answers of either side say nothing. It is fast, and wrong now and then: ``false_alarms_per_month`` says how
-often.
+A window is bad if the candidate's mean is lower than the incumbent's by more than ``TIMES`` the noise, which is 1.96
+standard errors of a mean of as many answers as the candidate had, with the variance of both. Windows with fewer than
+``LEAST`` answers on either side do not count. The rule is fast and sometimes wrong; ``false_alarms_per_month`` says
+how often.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ MONTH_US: Final = 30 * 86_400_000_000
 
 @dataclass(slots=True)
 class Windows:
-    """since_us : of the present window. candidate, incumbent : its answers, sums of their values and squares.
+    """The state of the rule.
 
-    failed : windows in a row. judged : windows that said something.
+    since_us : start of the present window.
+    candidate, incumbent : number, sum and sum of squares of its answers.
+    failed : bad windows in a row. judged : windows that counted.
     """
 
     since_us: int = 0
@@ -35,7 +37,7 @@ class Windows:
     judged: int = 0
 
     def add(self, value: float, *, candidate: bool, at_us: int) -> None:
-        """Add a rated unit; what is of a later window closes the present one."""
+        """Add a rated unit; if it belongs to a later window, the present one is closed first."""
         if at_us >= self.since_us + WINDOW_US:
             self._close()
             self.since_us = at_us - at_us % WINDOW_US
@@ -54,7 +56,7 @@ class Windows:
         self.failed = self.failed + 1 if total / n < other / of - TIMES * noise else 0
 
     def as_json(self) -> dict[str, Any]:
-        """What is kept."""
+        """JSON-compatible values."""
         return {
             "since_us": self.since_us, "candidate": self.candidate, "incumbent": self.incumbent,
             "failed": self.failed, "judged": self.judged,
@@ -62,15 +64,18 @@ class Windows:
 
     @classmethod
     def of_json(cls, kept: Mapping[str, Any]) -> Windows:
-        """Raises TypeError for what was never kept."""
+        """Inverse of ``as_json``. Raises TypeError for anything else."""
         return cls(**kept)
 
 
 def false_alarms_per_month(share: float) -> float:
-    """With an equal candidate and enough answers in every window. share : of the traffic that is its, in [0, 1)."""
+    """Expected number if the candidate is equal and every window has enough answers.
+
+    share : candidate's traffic, in [0, 1).
+    """
     if share >= 1.0:
         return 0.0
-    # Both means vary; the noise is the candidate's alone.
+    # Both means vary, but the noise only accounts for the candidate's.
     deviations = TIMES * NOISE / math.sqrt(1.0 + share / (1.0 - share))
     fails = 0.5 * math.erfc(deviations / math.sqrt(2.0))
     return MONTH_US / WINDOW_US * fails**IN_A_ROW

@@ -1,12 +1,14 @@
-"""What a promise may lose in advance, to learn the sooner. Pure.
+"""What a promise may lose in advance in order to learn sooner. Pure.
 
-A promise allows each decision to lose (1 - keep) of the baseline's mean. What the other arms are worth is dear to
-learn and pays ever after, so some of that may be lost beforehand: the allowance of ``ALLOWANCES`` decisions, and no
-more than ``ANSWERS`` answers of the baseline are worth. It is a bucket of reward: what an answer of another arm earns
-less than the baseline is predicted to is owed, and the allowance of every rated decision pays it back. So what is
-spent is what was seen to be lost, right or wrong as the predictions of the others are. It is lent once: of what was
-owed at the worst nothing is lent again, since later it would be spent on old errors, not on learning. A loss that was
-seen stands for those on decisions that nobody rated.
+A promise allows each decision to lose (1 - keep) of the baseline's mean. Learning what other arms are worth is
+expensive once and pays off ever after, so some of that allowance may be spent early: that of ``ALLOWANCES``
+decisions, but no more than ``ANSWERS`` answers of the baseline are worth.
+
+It is a bucket of reward. An answer of another arm that earns less than predicted for the baseline adds to the debt,
+and every rated decision's allowance pays some back. So the debt counts what was seen to be lost, whether or not the
+other arms' predictions are right. The advance is lent only once: a debt that has been paid back is not lent again,
+since it would then be spent on old errors instead of learning. Losses on rated decisions stand for those on unrated
+ones too.
 """
 
 from __future__ import annotations
@@ -25,25 +27,28 @@ LEAST: Final = 0.5  # however much is owed, this share of 1 - keep may leave the
 
 @dataclass(slots=True)
 class Reserve:
-    """Reward on rated decisions that was lost beyond what they were allowed to and not made good.
+    """Reward lost on rated decisions, beyond their allowance, that has not been paid back.
 
-    owed : now, >= 0. most : at the worst so far.
+    owed : now, >= 0. most : the largest debt so far.
     """
 
     owed: float = 0.0
     most: float = 0.0
 
     def add(self, one: RatedDecision, *, keep: float, baseline_missed: float = 0.0) -> None:
-        """Add a rated decision, oldest first. baseline_missed : by how much the baseline is predicted too low."""
+        """Add a rated decision; call it oldest first.
+
+        baseline_missed : by how much the baseline is predicted too low.
+        """
         baseline = min(max(one.baseline_predicted, 0.0), 1.0)
         lost = 0.0 if one.is_baseline else baseline + baseline_missed - one.reward
         self.owed = max(self.owed + lost - (1.0 - keep) * baseline, 0.0)
         self.most = max(self.most, self.owed)
 
     def slack(self, baseline_reward: float, *, keep: float, rated_share: float) -> float:
-        """Mean loss that the next decisions may have; not above 0 where too much is owed.
+        """Mean loss that the next decisions may have; at most 0 if too much is owed.
 
-        baseline_reward : its mean. rated_share : of all decisions, in (0, 1].
+        baseline_reward : its mean. rated_share : share of the decisions that are rated, in (0, 1].
         """
         allowed = (1.0 - keep) * baseline_reward
         lent = min(ALLOWANCES * allowed, ANSWERS * baseline_reward)

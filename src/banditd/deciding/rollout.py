@@ -1,14 +1,14 @@
-"""Traffic between two vectors: sides that stick, and exact propensities. The only place where two become one.
+"""Splits traffic between two vectors, with sticky sides and exact propensities. The only place where two are mixed.
 
-A rollout gives a part of the traffic to the policy and the rest to the baseline; a release (``release.py``) gives a
-part to a candidate and the rest to the incumbent. A unit (a session, or a decision without one) is on a side when a
-hash of it is below the share, so that it stays there on every replica, and a larger share only moves units one way.
-What is logged is the marginal over the hash,
+A rollout gives part of the traffic to the policy and the rest to the baseline; a release (``release.py``) gives part
+to a candidate and the rest to the incumbent. A unit (a session, or a decision without one) is on a side if its hash
+is below the share. So it stays there on every replica, and a growing share only moves units one way. What is logged
+is the marginal over the hash,
 
     p = share own + (1 - share) other
 
-and the uniform number is moved to where the inverse CDF of p gives the arm that the side has drawn. Both sides draw
-by the maximal coupling of their vectors: as often as any two can agree, a number gives both the same arm. Pure.
+and the uniform number is moved to where the inverse CDF of p gives the arm that the side drew. Both sides draw by the
+maximal coupling of their vectors: the same number gives both sides the same arm as often as is possible. Pure.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ from banditd.core.types import FloatArray
 
 Side = Literal["policy", "baseline", "shadow"]
 _UNIT: Final = 2.0**-64
-# Of a smaller side the stretches of the CDF would hold no number; a thousand of them are below 1 here.
+# A smaller side would have intervals of the CDF that contain no floating-point number below 1.
 _SMALLEST: Final = 2.0**-43
 
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """On which side a query is.
+    """Which side a query is on.
 
-    baseline : index of the arm of the other side. share : of the traffic that the policy decides, in [0, 1).
+    baseline : index of the other side's arm.
+    share : share of the traffic that the policy decides, in [0, 1).
     side : ``shadow``: the policy decides and the baseline answers; the share is 0.
     """
 
@@ -44,10 +45,11 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mixed:
-    """What became of two vectors.
+    """Two vectors mixed into one.
 
-    probability : the marginal that is logged, float64 (n_arms,). uniform : at which its inverse CDF gives the arm.
-    differ : whether the sides drew from what they do not have in common.
+    probability : the marginal that is logged, float64 (n_arms,).
+    uniform : where its inverse CDF gives the drawn arm.
+    differ : whether the arm came from the part where the two vectors do not overlap.
     """
 
     probability: FloatArray
@@ -56,12 +58,12 @@ class Mixed:
 
 
 def side_of(policy: str, unit: str, share: float) -> Side:
-    """The side of a unit of traffic, always the same one. share : of the policy, in [0, 1]."""
+    """The side of a unit of traffic; always the same for it. share : of the policy, in [0, 1]."""
     return "policy" if place_of(policy, unit) < share else "baseline"
 
 
 def place_of(salt: str, unit: str) -> float:
-    """Where a unit of traffic stands among all, in [0, 1): uniform over units."""
+    """A unit's position in [0, 1), uniform over units."""
     hashed = sha256(f"{salt}\0{unit}".encode("utf-8", "backslashreplace")).digest()[:8]
     return min(int.from_bytes(hashed) * _UNIT, math.nextafter(1.0, 0.0))
 
@@ -71,7 +73,7 @@ def rolled_out(own: FloatArray, rollout: Rollout, uniform: float) -> tuple[Float
 
     Parameters
     ----------
-    own : float64 (n_arms,), what the policy's side draws from; sums to 1. uniform : in [0, 1), of that draw.
+    own : float64 (n_arms,), what the policy's side draws from; sums to 1. uniform : of that draw, in [0, 1).
     """
     baseline = np.zeros(own.shape[0])
     baseline[rollout.baseline] = 1.0
@@ -80,7 +82,7 @@ def rolled_out(own: FloatArray, rollout: Rollout, uniform: float) -> tuple[Float
 
 
 def distance(own: FloatArray, other: FloatArray) -> float:
-    """In total variation, in [0, 1]: how often two vectors disagree at least. 0 exactly where they are equal."""
+    """Total variation distance in [0, 1]: how often draws from the two must differ. Exactly 0 if they are equal."""
     return min(0.5 * float(np.abs(own - other).sum()), 1.0)
 
 
@@ -89,15 +91,15 @@ def mixed(own: FloatArray, other: FloatArray, share: float, uniform: float, *, o
 
     Parameters
     ----------
-    own, other : float64 (n_arms,), each sums to 1. share : of the traffic that is decided by ``own``, in [0, 1].
-    uniform : in [0, 1). on_own : which side this query is on.
+    own, other : float64 (n_arms,), each sums to 1. share : of the traffic that ``own`` decides, in [0, 1].
+    uniform : in [0, 1). on_own : whether the query is on the side of ``own``.
     """
     if 0.0 < share < 1.0:
         share = min(max(share, _SMALLEST), 1.0 - _SMALLEST)
     p = share * own + (1.0 - share) * other
     alike = np.minimum(own, other)
-    # By its own side, what a number gives is as it would be without the other; where in the arm's stretch it lies
-    # says whether the other side has it too.
+    # A number gives the arm that it would give without the other side; its position within the arm's interval says
+    # whether the other side draws that arm too.
     total = float(own.sum())
     index = int(draw(own[None, :], np.array([uniform]))[0])
     within = max(uniform * total - float(own[:index].sum()), 0.0)
@@ -114,13 +116,13 @@ def mixed(own: FloatArray, other: FloatArray, share: float, uniform: float, *, o
 
 
 def _place_in(vector: FloatArray, place: float) -> int:
-    """The arm at ``place`` of the vector's CDF, which sums to what it sums to; never one of probability 0."""
+    """The arm at ``place`` of the vector's CDF, relative to the vector's actual sum; never one of probability 0."""
     uniform = min(max(place / float(vector.sum()), 0.0), math.nextafter(1.0, 0.0))
     return int(draw(vector[None, :], np.array([uniform]))[0])
 
 
 def _uniform_at(p: FloatArray, index: int, within: float) -> float:
-    """The uniform number ``within`` the arm's stretch of the CDF, whatever the rounding: in [0, 1)."""
+    """A uniform number ``within`` the arm's interval of the CDF, in [0, 1) despite rounding."""
     cdf = p.cumsum()
     total = float(cdf[-1])
     low = float(cdf[index - 1]) if index else 0.0
@@ -129,4 +131,4 @@ def _uniform_at(p: FloatArray, index: int, within: float) -> float:
         uniform = min(max(candidate / total, 0.0), math.nextafter(1.0, 0.0))
         if int(draw(p[None, :], np.array([uniform]))[0]) == index:
             return uniform
-    return min(low / total, math.nextafter(1.0, 0.0))  # a stretch without a number in it has no probability either
+    return min(low / total, math.nextafter(1.0, 0.0))  # the interval contains no number; its probability is 0 too

@@ -1,7 +1,6 @@
-"""What the arms of a policy cost, do and may, aligned with one snapshot: all that a decision reads of a policy.
+"""What a policy's arms cost, can do and may do, aligned with one snapshot: all that a decision reads of a policy.
 
-``RouteView`` is immutable; whoever publishes another replaces it by one reference assignment, so a decision never
-sees half a change.
+``RouteView`` is immutable and is replaced by one reference assignment, so a decision never sees half a change.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from banditd.deciding.recipe_arms import calls_of, recipe_latency_ms, recipe_tok
 from banditd.deciding.recipes import SettlingRates
 
 TYPICAL_INPUT_TOKENS = 300.0
-# An assumed latency is worth this many usage reports.
+# An assumed latency is worth this many usage reports ...
 ASSUMPTION_WORTH = 10.0
-# And is believed to be right within this factor.
+# ... and is assumed to be right within this factor.
 ASSUMED_WITHIN = 3.0
 # A new arm's guaranteed share of the traffic, and that of all new arms together.
 ONBOARDING_SHARE = 0.20
@@ -33,14 +32,15 @@ ONBOARDING_TOTAL = 0.30
 class RouteView:
     """Snapshot and arms, aligned: every vector has shape (n_arms,) in the order of ``arms``.
 
-    serves : which are enabled, recipes whose parts all are. unserved : why the others do not. models : which are no
-    recipes. calls : of every arm that one decision for each makes, (n_arms, n_arms); None without recipes.
-    capped : those whose share of the traffic has a cap. upstreams : of all that are no recipes, '' for none.
-    window_tokens : longest input, infinite where nobody said.
+    serves : which are enabled; for recipes, whether all parts are. unserved : why the others do not serve.
+    models : which are not recipes. upstreams : of the models, '' for none.
+    calls : (n_arms, n_arms), expected calls of every arm per decision for each; None without recipes.
+    capped : those whose share of the traffic has a cap.
+    window_tokens : longest input, infinite if unknown.
     cost_scale_usd : expected cost of the dearest enabled model on a typical query; cost weights refer to it.
     typical_input_tokens : of a query, as learned or assumed.
-    output_tokens, latency_ms : means over queries; the models know them by query, where usage was reported.
-    kwh_per_token_in, kwh_per_token_out : energy, all 0 where nobody said.
+    output_tokens, latency_ms : means over queries; ``amounts`` predicts them by query once usage has been reported.
+    kwh_per_token_in, kwh_per_token_out : energy, 0 if unknown.
     generations : of the arms that have had more than one.
     """
 
@@ -72,7 +72,7 @@ class RouteView:
     generations: Mapping[str, int]
 
     def with_snapshot(self, snapshot: Snapshot) -> RouteView:
-        """The same beside a newer snapshot of the same arms."""
+        """The same view with a newer snapshot of the same arms."""
         return replace(self, snapshot=snapshot)
 
     def expected_output_tokens(self, x: FloatArray) -> FloatArray:
@@ -85,7 +85,7 @@ class RouteView:
         return recipe_tokens(tokens, self.usd_per_token_out, self.calls, np.flatnonzero(~self.models))
 
     def expected_latency_ms(self, x: FloatArray) -> FloatArray:
-        """Latency of every arm on each query, (n, n_arms); NaN where nothing is known."""
+        """Latency of every arm on each query, (n, n_arms); NaN if unknown."""
         if self.latency_model is None:
             latency_ms = _repeated(self.latency_ms, x.shape[0])
         else:
@@ -97,12 +97,12 @@ class RouteView:
         return self.usd_per_request + self.usd_per_token_in * input_tokens + self.usd_per_token_out * output_tokens
 
     def cost_spread_usd(self, output_tokens: FloatArray) -> FloatArray:
-        """Standard deviation of a call's cost about what is predicted for an answer of this length."""
+        """Standard deviation of a call's cost around the prediction for an answer of this length."""
         spread = 1.0 if self.tokens_model is None else self.tokens_model.spread
         deviation: FloatArray = self.usd_per_token_out * output_tokens * spread
         if self.calls is None:
             return deviation
-        # Of a recipe it is not known either which of its calls are made.
+        # For a recipe it is also uncertain which of its calls are made.
         cost_usd = self.cost_usd(self.typical_input_tokens, output_tokens)
         variance = deviation**2 @ self.calls.T + cost_usd**2 @ (self.calls * (1.0 - self.calls)).T
         return np.where(self.models, deviation, np.sqrt(variance))
@@ -121,9 +121,9 @@ class RouteView:
         price_per_usd: FloatArray,
         resources: ResourcePrices,
     ) -> FloatArray:
-        """Utility that money takes away: weight x cost / scale + price of the budgets x cost, (n, n_arms).
+        """Utility that cost takes away: weight x cost / scale + price of the budgets x cost, (n, n_arms).
 
-        Energy and carbon count for the weight, not for the budgets: nobody is billed for them.
+        Energy and carbon count for the weight but not for the budgets, since nobody is billed for them.
 
         input_tokens, weight, price_per_usd : (n, 1). cost_usd, output_tokens : (n, n_arms).
         """
@@ -135,28 +135,30 @@ class RouteView:
 
 
 def _repeated(row: FloatArray, n: int) -> FloatArray:
-    """The row n times. ``broadcast_to`` costs ten times as much."""
+    """The row n times; ``broadcast_to`` would cost ten times as much."""
     found = np.empty((n, row.shape[0]))
     found[:] = row
     return found
 
 
 def expected_latency_ms(arm: Arm, usage: ArmUsage | None) -> float:
-    """Mean latency in ms, NaN when nothing is known of it: without an assumption a mean of a few reports may be
-    anything, and an arm would be shut out for one wrong number. The models of amounts find out.
+    """Mean latency in ms, NaN if unknown.
+
+    Without an assumption the mean of a few reports could be anything, and one wrong number would shut an arm out;
+    then the fitted models decide.
     """
     if arm.expected_latency_ms is None:
         return float("nan")
     reports = usage.latency_reports if usage is not None else 0
     total = usage.latency_ms_sum if usage is not None else 0.0
     mean = (ASSUMPTION_WORTH * arm.expected_latency_ms + total) / (ASSUMPTION_WORTH + reports)
-    # The models of amounts know better as soon as there are any; until then no report moves it far.
+    # The fitted models replace this as soon as there are any; until then no report moves it far.
     low, high = arm.expected_latency_ms / ASSUMED_WITHIN, arm.expected_latency_ms * ASSUMED_WITHIN
     return min(max(mean, low), high)
 
 
 def is_onboarding(arm: Arm, usage: ArmUsage | None, first_created_at_us: int) -> bool:
-    """Whether a later added arm still has some of its onboarding quota left."""
+    """Whether an arm that was added later still has some of its onboarding quota left."""
     if arm.onboarding_decisions == 0 or arm.created_at_us <= first_created_at_us:
         return False
     if usage is None:
@@ -173,9 +175,9 @@ def build_view(
     amounts: Amounts | None = None,
     rates: SettlingRates | None = None,
 ) -> RouteView:
-    """Align the arms with the snapshot. Arms that the snapshot does not know yet are left for the next one.
+    """Align the arms with the snapshot. Arms that it does not contain yet wait for the next one.
 
-    rates : how often the members of recipes settle a query, as far as that is known.
+    rates : how often the members of recipes settle a query, if known.
     """
     by_name = {arm.arm: arm for arm in arms}
     stated = [by_name[name] for name in snapshot.arms if name in by_name]
@@ -229,7 +231,7 @@ def build_view(
 
 
 def _saved_per_mtok(arm: Arm) -> float:
-    """Dollars less for a million tokens of input that the provider has cached; 0 where nobody said."""
+    """Dollars saved per million input tokens that the provider has cached; 0 if unknown."""
     cached = arm.price.usd_per_mtok_cached_in
     return 0.0 if cached is None else max(0.0, arm.price.usd_per_mtok_in - cached)
 
@@ -246,7 +248,7 @@ def _column(arms: Sequence[Arm]):  # type: ignore[no-untyped-def]
 
 
 def handed_out(view: RouteView, arms: Sequence[str]) -> dict[str, Mapping[str, object]]:
-    """What the recipes among the arms are made of, by name, with the models to call, for whoever calls them."""
+    """For clients that run recipes themselves: recipe -> what it is made of, with the models to call."""
     if view.calls is None:
         return {}
     known = [view.arms[view.index[arm]].recipe for arm in arms if arm in view.index]

@@ -49,6 +49,7 @@ class UpstreamError(BanditdError):
     local : refused on this side without a call (too many in flight): says nothing about the upstream's health.
     healthy : only what was asked for is not there (a surface that the upstream does not serve): breakers had better
         not hear of it.
+    elsewhere : it does not know what the request asks with; another arm's endpoint may.
     usage : what was used up all the same, as far as the upstream said.
     """
 
@@ -73,6 +74,7 @@ class UpstreamError(BanditdError):
         self.retry_same = retry_same
         self.local = local
         self.healthy = False
+        self.elsewhere = False
         self.usage = usage
 
 

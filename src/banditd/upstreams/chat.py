@@ -11,13 +11,13 @@ from typing import Any, Final
 
 from banditd.core.errors import InvariantError
 from banditd.core.long_json import compact, encode_pieces
+from banditd.core.tokens import MAX_TOKENS, with_thoughts
 from banditd.ports.upstreams import StreamEvent, TokenUsage, UpstreamCall
 from banditd.upstreams.alike import Alike
 from banditd.upstreams.dialect import Answer, ErrorEventError, MalformedEventError, StreamReader
 from banditd.upstreams.sse import Frame
 
 DONE: Final = b"[DONE]"
-MAX_TOKENS: Final = 1_000_000_000
 
 
 class OwnForm:
@@ -38,9 +38,11 @@ class ChatDialect(OwnForm):
     path = "/chat/completions"
 
     def write(self, call: UpstreamCall, *, stream: bool) -> bytes:
-        """The client's body with the arm's model and parameters; a stream is asked for its usage, too."""
+        """The client's body with the arm's model and parameters; a stream is asked for its usage, too, unless the arm
+        takes ``stream_options`` out: its upstream does not know them.
+        """
         body = with_params(call)
-        if stream:
+        if stream and call.params.get("stream_options", "") is not None:
             options = body.get("stream_options")
             body["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
         return written(body, call)
@@ -212,6 +214,7 @@ def usage_of(usage: object) -> TokenUsage | None:
     taken, given = usage.get("prompt_tokens"), usage.get("completion_tokens")
     if count_or_none(taken) is None and count_or_none(given) is None:
         return None
+    given = with_thoughts(taken, given, usage.get("total_tokens"))
     details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, dict) else None
     if count_or_none(cached) is None:

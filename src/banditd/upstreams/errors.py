@@ -23,24 +23,37 @@ _CODE: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _CONTEXT: Final = re.compile(
     r"context[ _-]?(?:length|window|size)|maximum context|prompt is too long|input is too long"
     r"|too many (?:input )?tokens|exceed_context|exceeds? the (?:available|model'?s?) (?:context|maximum)"
-    r"|max_prompt_tokens|string_above_max_length|input length and `?max_tokens`? exceed",
+    r"|max_prompt_tokens|string_above_max_length.*'(?:messages|input)\[?\d*\]?(?:\.content\S*)?'"
+    r"|maximum prompt length|input length and `?max_tokens`? exceed|`?inputs`? tokens \+ `?max_new_tokens`? must be"
+    r"|token count.{0,40}exceeds the (?:maximum|limit)|exceeded model token limit",
     re.IGNORECASE,
 )
 _POLICY: Final = re.compile(
     r"content[ _]?(?:filter|policy|management)|responsible ?ai|moderation_blocked|safety system", re.IGNORECASE
 )
 _MONEY: Final = re.compile(
-    r"insufficient[ _](?:quota|balance|credit|funds)|credit balance|billing|payment required"
+    r"insufficient[ _](?:quota|balance|credit|funds)|credit balance|billing[ _](?:hard|not|details)|payment required"
     r"|exceeded your current quota|account.{0,20}(?:deactivated|suspended)",
     re.IGNORECASE,
 )
 _KEY: Final = re.compile(
-    r"invalid[ _](?:api[ _])?key|incorrect api key|api key not valid|authentication_error|permission_error",
+    r"invalid[ _]api[ _]key|incorrect api key|api key not valid|authentication_error|permission_error",
     re.IGNORECASE,
 )
 _BUSY: Final = re.compile(
     r"rate[ _]?limit|overloaded|too many requests|server is busy|at capacity|resource_exhausted", re.IGNORECASE
 )
+# An endpoint lacks what others have.
+_UNKNOWN: Final = re.compile(
+    r"extra_forbidden|extra inputs are not permitted|un(?:supported|known)[ _](?:parameter|value)"
+    r"|unrecognized request argument|(?:does|do|is|are) not support",
+    re.IGNORECASE,
+)
+# What an error quotes is most often the client's: names of its tools, addresses of its pictures. An apostrophe within
+# a word quotes nothing.
+_QUOTED: Final = re.compile(r"\"[^\"]*(?:\"|$)|`[^`]*(?:`|$)|(?<!\w)'[^']*(?:'|$)|https?://\S+")
+# Google says in its body when to come again.
+_RETRY_DELAY: Final = re.compile(rb'"retryDelay"\s*:\s*"(\d{1,6}(?:\.\d{1,9})?)s"')
 
 
 def retry_after_s(headers: Mapping[str, str], now_s: float) -> float | None:
@@ -70,9 +83,12 @@ def from_answer(
 ) -> UpstreamError:
     """The error of an answer whose status is not 2xx."""
     stated, message = _stated(body)
-    error_class = classify(status, " ".join((*stated, message)))
+    words = " ".join((*stated, message))
+    error_class = classify(status, words)
     code = next((one for one in stated if _CODE.fullmatch(one)), None) or f"http_{status}"
     wait_s = retry_after_s(headers, now_s)
+    if wait_s is None and (delay := _RETRY_DELAY.search(body)) is not None:
+        wait_s = min(float(delay[1]), _MAX_RETRY_AFTER_S)
     if error_class == "auth":
         # What providers say of a key quotes part of it.
         text = f"the upstream {upstream} refuses the daemon's credentials or account (HTTP {status})"
@@ -80,7 +96,7 @@ def from_answer(
         text = _without(message, secret)
     else:
         text = f"the upstream {upstream} answered HTTP {status}"
-    return UpstreamError(
+    error = UpstreamError(
         text,
         error_class=error_class,
         code=_without(code, secret),
@@ -88,6 +104,8 @@ def from_answer(
         retry_after_s=wait_s,
         retry_same=error_class == "server" and status >= 500,
     )
+    error.elsewhere = error_class == "request" and _UNKNOWN.search(words) is not None
+    return error
 
 
 def from_event(upstream: str, error: object, *, secret: str | None) -> UpstreamError:
@@ -106,14 +124,16 @@ def from_event(upstream: str, error: object, *, secret: str | None) -> UpstreamE
 
 def classify(status: int, words: str) -> ErrorClass:
     """The class of an answer, from its status and the words of its body."""
+    if status == 403 and not words.strip():
+        return "server"  # no API's own word: a firewall before it, which may dislike this one prompt
     if status in {401, 402, 403}:
         # Moderation of some providers answers 403, and its words say so.
         return "policy" if status == 403 and _POLICY.search(words) and not _KEY.search(words) else "auth"
     named = _by_words(words)
     if status in {400, 413, 422} and named is not None:
         return named
-    if status == 429 and named == "auth":
-        return "auth"  # no money is no rate: waiting does not help
+    if status == 429 and named == "auth" and "RESOURCE_EXHAUSTED" not in words:
+        return "auth"  # no money is no rate: waiting does not help. Google says of a rate that it is a quota
     if status == 500 and named == "context":
         return "context"
     if status in {429, 503, 529}:
@@ -125,10 +145,13 @@ def classify(status: int, words: str) -> ErrorClass:
 
 
 def _by_words(words: str) -> ErrorClass | None:
-    patterns: tuple[tuple[re.Pattern[str], ErrorClass], ...] = (
-        (_MONEY, "auth"), (_KEY, "auth"), (_CONTEXT, "context"), (_POLICY, "policy"), (_BUSY, "overload"),
+    """Nothing that a client may write into a request closes an arm to others."""
+    own = _QUOTED.sub("", words)
+    patterns: tuple[tuple[re.Pattern[str], str, ErrorClass], ...] = (
+        (_MONEY, own, "auth"), (_KEY, own, "auth"), (_CONTEXT, words, "context"), (_POLICY, words, "policy"),
+        (_BUSY, own, "overload"),
     )  # fmt: skip
-    return next((named for pattern, named in patterns if pattern.search(words)), None)
+    return next((named for pattern, text, named in patterns if pattern.search(text)), None)
 
 
 def _stated(body: bytes) -> tuple[list[str], str]:
@@ -148,8 +171,10 @@ def _parts(error: object) -> tuple[list[str], str]:
     """(codes and types, message) of an error object."""
     if isinstance(error, dict):
         codes = [str(error[name]) for name in ("code", "type", "status") if isinstance(error.get(name), str | int)]
-        message = error.get("message") or error.get("detail")
-        return codes, message[:_MAX_MESSAGE] if isinstance(message, str) else ""
+        message = error.get("message") or error.get("detail") or ""
+        # Some say which field is wrong in a list of objects.
+        text = message if isinstance(message, str) else json.dumps(message, ensure_ascii=False)
+        return codes, text[:_MAX_MESSAGE]
     return [], error[:_MAX_MESSAGE] if isinstance(error, str) else ""
 
 

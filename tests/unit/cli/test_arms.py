@@ -46,7 +46,7 @@ def test_a_zero_and_a_no_are_said_and_what_is_unset_becomes_null() -> None:
     }
     recipe = {"kind": "agree", "members": ["a", "b"], "else": "c", "answers": "auto"}
     assert arm_body({"recipe": "a+b>c"}) == {"recipe": recipe}
-    with pytest.raises(click.UsageError, match="is no recipe"):
+    with pytest.raises(click.UsageError, match="is not a recipe"):
         arm_body({"recipe": "a"})
     with pytest.raises(click.UsageError, match="not both"):
         arm_body({"quality_tier": "premium"}, ("quality_tier",))

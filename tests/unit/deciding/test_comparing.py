@@ -69,5 +69,5 @@ def test_prose_is_the_same_from_a_likeness_on() -> None:
     second = np.array([[2.0, 0.2], [1.0, 1.0], [0.0, 0.0]])
     assert similar(first, second).tolist() == [True, False, False]
     assert similar(first, second, 0.7).tolist() == [True, True, False]
-    with pytest.raises(InvalidInputError, match="compared as"):
+    with pytest.raises(InvalidInputError, match="answers must be one of"):
         reduced("poem", "a")

@@ -66,17 +66,17 @@ def test_recipes_of_recipes_ask_only_what_is_needed() -> None:
 @pytest.mark.parametrize(
     ("recipes", "why"),
     [
-        ([Recipe(arm="r", kind="agree", members=("a", "x"), otherwise="c")], "'x', which is no arm here"),
-        ([Recipe(arm="a", kind="agree", members=("b", "c"), otherwise="d")], "an arm 'a' already"),
-        ([DUO, DUO], "an arm 'duo' already"),
-        ([Recipe(arm="r", kind="fallback", members=("r", "a"))], "made of themselves: r"),
+        ([Recipe(arm="r", kind="agree", members=("a", "x"), otherwise="c")], "'x', which is not an arm here"),
+        ([Recipe(arm="a", kind="agree", members=("b", "c"), otherwise="d")], "already an arm 'a'"),
+        ([DUO, DUO], "already an arm 'duo'"),
+        ([Recipe(arm="r", kind="fallback", members=("r", "a"))], "contain itself: r"),
         (
             [
                 Recipe(arm="r", kind="fallback", members=("a", "s")),
                 Recipe(arm="s", kind="agree", members=("a", "b"), otherwise="r"),
                 DUO,
             ],
-            "made of themselves: r, s",
+            "contain itself: r, s",
         ),
     ],
 )

@@ -108,9 +108,9 @@ def test_a_recipe_holds_a_budget_too(exam: Path) -> None:
 @pytest.mark.parametrize(
     ("recipes", "why"),
     [
-        ("weak+small>huge", "'huge', which is no arm here; arms: weak, small, large\\.$"),
-        ("weak|large,weak+small>huge", "'huge', which is no arm here; arms: weak, small, large, weak.large\\.$"),
-        ("weak", "is no recipe"),
+        ("weak+small>huge", "'huge', which is not an arm here; arms: weak, small, large\\.$"),
+        ("weak|large,weak+small>huge", "'huge', which is not an arm here; arms: weak, small, large, weak.large\\.$"),
+        ("weak", "is not a recipe"),
         ("auto:0", "auto:2 for example"),
         ("auto", "auto:2 for example"),
         ("weak+small>large,weak+small>large", "already"),

@@ -40,7 +40,7 @@ def test_one_that_can_work_is_taken_and_there_is_none_by_default(tmp_path: Path)
         ({"labels": [f"l{i}" for i in range(16)]}, "at most 15 items"),
         ({"prompt": "Kind? {text}"}, "prompt has no {query}"),
         ({"tag": "topic"}, "classifier.tag is topic, and context_tags has kind: .* add topic there"),
-        ({"params": {"messages": []}}, "messages is not for an arm to set"),
+        ({"params": {"messages": []}}, "params may not set messages"),
         ({"timeout": 1.0}, "did you mean 'timeout_s'"),
     ],
 )

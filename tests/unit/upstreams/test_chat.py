@@ -38,6 +38,8 @@ def test_the_arms_parameters_win_and_null_takes_out() -> None:
     assert "temperature" not in sent
     assert "max_tokens" not in sent
     assert (sent["reasoning_effort"], sent["max_completion_tokens"]) == ("low", 7)
+    sent = json.loads(ChatDialect().write(_call(params={"stream_options": None}), stream=True))
+    assert "stream_options" not in sent  # some endpoints do not know them
 
 
 def test_a_new_name_that_the_client_gave_itself_stays() -> None:
@@ -118,6 +120,19 @@ def test_usage_is_found_on_any_chunk() -> None:
         event = ChatReader().read(parse_frame(b"data: " + data + b"\n\n"))
         assert event.usage == TokenUsage(9, 4, 5, 0.25)
         assert event.usage_only is only
+
+
+@pytest.mark.parametrize(
+    ("total", "output"), [(331, 319), (14, 2), (0, 2), (None, 2), ("331", 2), (10**12, 2), (-5, 2)]
+)
+def test_thoughts_that_only_the_total_counts_are_paid(total: object, output: int) -> None:
+    """As xAI and Google tell their usage: 317 tokens of thought behind an answer of two."""
+    usage = {"prompt_tokens": 12, "completion_tokens": 2, "total_tokens": total}
+    event = ChatReader().read(parse_frame(b"data: " + json.dumps({"choices": [], "usage": usage}).encode() + b"\n\n"))
+    assert event.usage == TokenUsage(12, output)
+    del usage["completion_tokens"]
+    event = ChatReader().read(parse_frame(b"data: " + json.dumps({"choices": [], "usage": usage}).encode() + b"\n\n"))
+    assert event.usage == TokenUsage(12, 319 if output > 2 else 2 if total == 14 else 0)
 
 
 @pytest.mark.parametrize(

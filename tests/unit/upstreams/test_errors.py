@@ -28,11 +28,17 @@ def _error(status: int, error: object, headers: dict[str, str] | None = None, se
         (400, {"type": "invalid_request_error", "message": "prompt is too long: 210000 tokens > 200000"}, "context"),
         (413, {"message": "input is too long for requested model"}, "context"),
         (500, {"message": "the request exceeds the available context size"}, "context"),
+        (400, {"code": "string_above_max_length", "message": "Invalid 'messages[1].content': too long"}, "context"),
+        (400, {"code": "string_above_max_length", "message": "Invalid 'input': string too long"}, "context"),
+        (400, {"code": "string_above_max_length", "message": "Invalid 'user': string too long"}, "request"),
+        (400, {"code": "string_above_max_length", "message": "Invalid 'input[3].id': string too long"}, "request"),
         (400, {"code": "content_filter", "message": "filtered"}, "policy"),
         (403, {"message": "flagged", "code": "content_policy_violation"}, "policy"),
         (400, {"message": "Your credit balance is too low to access the API"}, "auth"),
         (429, {"type": "insufficient_quota", "message": "You exceeded your current quota"}, "auth"),
         (400, {"message": "API key not valid. Please pass a valid API key."}, "auth"),
+        (400, {"code": "billing_hard_limit_reached", "message": "no"}, "auth"),
+        (429, {"code": "billing_not_active", "message": "Your account is not active, check your billing"}, "auth"),
         (401, {"message": "no"}, "auth"),
         (402, {"message": "no"}, "auth"),
         (403, {"message": "no"}, "auth"),
@@ -48,6 +54,73 @@ def _error(status: int, error: object, headers: dict[str, str] | None = None, se
 )
 def test_the_class_of_an_answer(status: int, error: object, expected: str) -> None:
     assert _error(status, error).error_class == expected
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Invalid schema for function 'get_billing_details': 'required' is missing",
+        "Error while downloading https://shop.example/billing_details/credit balance.png",
+        'Invalid key: "invalid api key" in properties',
+        "The model's tool `get_rate_limit` is not among its tools",
+        "1 validation error: input_value='I have insufficient funds on my account, is that a rate limit",
+    ],
+)
+def test_what_a_client_writes_closes_no_arm_to_others(message: str) -> None:
+    for status in (400, 413, 422):
+        assert _error(status, {"message": message, "type": "invalid_request_error"}).error_class == "request"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {
+            "message": {"detail": [{"type": "extra_forbidden", "loc": ["body", "user"]}]},
+            "type": "invalid_request_error",
+        },
+        {"message": "Unsupported parameter: 'max_tokens' is not supported with this model.", "code": None},
+        {"code": "unsupported_value", "message": "'temperature' must be 1"},
+        {"message": "Unrecognized request argument supplied: store"},
+        {"message": "thinking: Extra inputs are not permitted"},
+    ],
+)
+def test_what_one_endpoint_does_not_know_another_may(error: dict[str, object]) -> None:
+    told = _error(422, error)
+    assert (told.error_class, told.elsewhere) == ("request", True)
+    assert not _error(400, {"message": "bad temperature"}).elsewhere
+    assert not _error(429, error).elsewhere
+
+
+def test_a_list_of_what_is_wrong_is_told() -> None:
+    body = json.dumps({"detail": [{"loc": ["body", "n"], "msg": "too many"}]}).encode()
+    assert '"too many"' in from_answer("up", 422, {}, body, now_s=NOW_S, secret=None).message
+
+
+def test_a_firewalls_page_is_no_word_on_the_key() -> None:
+    assert from_answer("up", 403, {}, b"<html>blocked", now_s=NOW_S, secret=None).error_class == "server"
+
+
+def test_googles_rates_are_quotas_that_come_back() -> None:
+    """As its endpoint for OpenAI's clients words them."""
+    told = "You exceeded your current quota, please check your plan and billing details. Please retry in 38.2s."
+    details = [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "38.5s"}]
+    error = _error(429, {"code": 429, "message": told, "status": "RESOURCE_EXHAUSTED", "details": details})
+    assert (error.error_class, error.retry_after_s) == ("overload", 38.5)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "The input token count (1189252) exceeds the maximum number of tokens allowed (1048575).",
+        "Invalid request: Your request exceeded model token limit: 131072",
+        "This model's maximum prompt length is 131072 but the request contains 537812 tokens.",
+        "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000 `inputs` tokens",
+        "This model's maximum context length is 4096 tokens. However, your messages have 5000. Shorten 'messages'.",
+        "input length and `max_tokens` exceed context limit: 199000 + 8192 > 200000",
+    ],
+)
+def test_a_prompt_that_is_too_long_is_known_by_its_words(message: str) -> None:
+    assert _error(400, {"message": message}).error_class == "context"
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b'"text"', b'{"error": 7}', b"[1]", b"\xff"])

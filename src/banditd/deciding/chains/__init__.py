@@ -1,1 +1,1 @@
-"""Chains: after an answer its signals are seen, and it is kept or another arm is called. Pure; no clock, no I/O."""
+"""Chains (cascades): look at the signals of an answer, then keep it or call another arm. Pure; no clock, no I/O."""

@@ -1,8 +1,8 @@
-"""Whether chains pay, from their own log: they run while they do, else on a small share that keeps it known. Pure.
+"""Decides, from the log of chains, whether chains pay off. If they do not, they run on a small share only. Pure.
 
-A chain's gain is measured beside keeping its first answer, and its start beside plain routing, both on the same
-query. Only what going on has brought is noise in it, so it tells in a thousand chains what a comparison of two groups
-of queries would tell in ten thousand.
+A chain's gain is measured against keeping its first answer, and its choice of first arm against plain routing, both
+on the same query. Since only the effect of going on is noisy, a thousand chains tell as much as ten thousand queries
+split into two groups would.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ HALF_LIFE: Final = 2000.0  # chains
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardRecord:
-    """state : ``learning``, ``trial``, ``on`` or ``off``. gain : utility per chain beside plain routing, and its
-    standard error. off_since : rewards at which chains were given up last, None while they are not.
+    """state : ``learning``, ``trial``, ``on`` or ``off``.
+
+    gain : utility per chain over plain routing, and its standard error.
+    off_since : number of rewards when chains were last turned off; None while they run.
     """
 
     state: str
@@ -32,9 +34,9 @@ class GuardRecord:
 
 
 class Guard:
-    """Learns first, tries then, and judges from ``TRIAL`` chains on, with every chain anew.
+    """Learns first, then tries chains, and after ``TRIAL`` chains judges again with every chain.
 
-    After the trial, and to come back, the gain must exceed its standard error; to go on it must not be negative.
+    To be turned on, the gain must exceed its standard error; to stay on, it must not be negative.
     """
 
     def __init__(self) -> None:
@@ -45,7 +47,7 @@ class Guard:
 
     @property
     def share(self) -> float:
-        """Of the decisions that may go on; the others are plain routing. Neither is ever nil."""
+        """Share of the decisions that may become chains, never 0 or 1; the others are plain routing."""
         return SHARES[self._state]
 
     def observe_reward(self) -> None:
@@ -54,7 +56,7 @@ class Guard:
             self._state = "trial"
 
     def observe_chain(self, gain: float) -> None:
-        """Take in a chain, one that kept its first answer too. gain : utility beside plain routing."""
+        """Record a finished chain, even one that kept its first answer. gain : its utility over plain routing."""
         kept = 0.5 ** (1.0 / HALF_LIFE)
         self._n = kept * self._n + 1.0
         self._sum = kept * self._sum + gain

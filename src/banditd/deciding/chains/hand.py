@@ -1,7 +1,7 @@
-"""What is known once answers are in hand, as the features that the values of keeping and calling are learned from.
+"""The answers in hand, as features from which the values of keeping and calling are learned.
 
-A signal is read as its rank among what the same arm has shown before: it has no unit then, an outlier is only the
-last of a row, and what a number means is left to the rewards. A missing signal is missing, never zero.
+A signal enters as its rank among earlier signals of the same arm: ranks have no unit and limit outliers, and rewards
+determine what they mean. A missing signal is marked as missing, never read as zero.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ import numpy as np
 from banditd.core.types import FeatureGroup, FeatureSchema, FloatArray
 
 RANKED: Final = 2000  # values of one signal of one arm that ranks are taken among: the first so many
+"""Number of values, the earliest ones, that ranks of one signal of one arm refer to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Answer:
-    """arm : its index. signals : float64 (S,), NaN where missing. same_as : arms that gave the same answer, of those
-    in hand; None where nobody can tell.
+    """One answer. arm : its index. signals : float64 (S,), NaN if missing.
+
+    same_as : arms in hand that gave the same answer; None if that cannot be told.
     """
 
     arm: int
@@ -31,10 +33,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Hand:
-    """A query and its answers so far, the first first.
+    """A query and its answers so far, in order.
 
-    x : float64 (d,), of the query. expected : float64 (K,), of every arm on the query before any answer was seen.
-    deviation : of ``expected``. answers : one at least. inspected : arms whose costly signals are known.
+    x : float64 (d,), the query's context.
+    expected : float64 (K,), expected reward of every arm before any answer was seen. deviation : its standard
+    deviation.
+    answers : at least one.
+    inspected : arms whose costly signals are known.
     """
 
     x: FloatArray
@@ -44,7 +49,7 @@ class Hand:
     inspected: frozenset[int] = frozenset()
 
     def with_signals(self, arm: int, signals: FloatArray) -> Hand:
-        """The costly signals of an arm's answer have come, too."""
+        """The hand after the costly signals of an arm's answer have arrived."""
         answers = tuple(replace(one, signals=signals) if one.arm == arm else one for one in self.answers)
         return replace(self, answers=answers, inspected=self.inspected | {arm})
 
@@ -54,19 +59,19 @@ class Hand:
 
 
 class SignalRanks:
-    """Ranks in [-1, 1] of signals among those of the same arm."""
+    """Ranks in [-1, 1] of signals among earlier signals of the same arm."""
 
     def __init__(self, n_arms: int, n_signals: int) -> None:
         self._seen: list[list[list[float]]] = [[[] for _ in range(n_signals)] for _ in range(n_arms)]
 
     def observe(self, arm: int, signals: FloatArray) -> None:
-        """Take an arm's signals, NaN where missing, among those that ranks are of."""
+        """Add an arm's signals (NaN if missing) to the values that ranks refer to."""
         for seen, value in zip(self._seen[arm], signals.tolist(), strict=True):
             if value == value and len(seen) < RANKED:  # noqa: PLR0124  (not NaN)
                 insort(seen, value)
 
     def features(self, arm: int, signals: FloatArray) -> FloatArray:
-        """float64 (2 S,): each signal's rank, 0 where missing, and whether it is missing."""
+        """float64 (2 S,): each signal's rank (0 if missing) and whether it is missing."""
         found = np.zeros(2 * signals.size)
         for i, (seen, value) in enumerate(zip(self._seen[arm], signals.tolist(), strict=True)):
             if value != value:  # noqa: PLR0124
@@ -77,7 +82,7 @@ class SignalRanks:
 
 
 def extended(schema: FeatureSchema, groups: Sequence[tuple[str, int]]) -> FeatureSchema:
-    """The schema with further groups of columns, (name, size) each, behind its own."""
+    """The schema with further groups of columns, (name, size) each, appended."""
     found, start = list(schema.groups), schema.n_features
     for name, size in groups:
         found.append(FeatureGroup(name, start, start + size))
@@ -89,6 +94,6 @@ def extended(schema: FeatureSchema, groups: Sequence[tuple[str, int]]) -> Featur
 
 
 def small_schema(like: FeatureSchema, groups: Sequence[tuple[str, int]]) -> FeatureSchema:
-    """A bias and these groups, without the query's own features."""
+    """A schema of a bias and these groups only, without the query's own features."""
     bias = replace(like, hash="chain", groups=like.groups[:1], names=like.names[:1], n_clusters=0, extends=())
     return extended(bias, groups)

@@ -1,16 +1,16 @@
-"""What keeping an answer, calling another arm and starting with one are worth, learned from realised returns.
+"""What it is worth to keep an answer, to call another arm, or to start with an arm; learned from realised returns.
 
-Four linear models, each under the same prior and with scales by evidence as the policy itself:
+Linear models with the same kind of prior and empirical-Bayes scales as the policy itself:
 
-* keep: the reward of an arm's answer, from the query, the answer's signals and the company it has in hand.
-* call: the reward of what is kept in the end, if an arm is called now (or the costly signals of an answer are asked
-  for), beside what the arm alone is expected to earn.
-* gain: what going on after an arm's first answer has earned beyond keeping it, by query; a start is worth its own
-  expected reward and that.
+* keep: the reward of an answer, from the query, the answer's signals and the other answers in hand.
+* call: the final reward if an arm is called now (or an answer's costly signals are requested), relative to the arm's
+own expected reward.
+* gain: what continuing after an arm's first answer earned over keeping it, by query. Starting with an arm is worth
+its expected reward plus this gain.
 
-The reward of a later answer is the chain's return and never trains the policy's own model of an arm: the arm was
-called because of what another had shown. The first answer's reward is missing then, and what it is expected to earn,
-given what it showed, stands in: given that, keeping was at random.
+The reward of a later answer is the chain's return and never trains the policy's own model of an arm, because the arm
+was called in response to another arm's answer. The first answer's reward is then missing. Its expectation given its
+signals stands in for it, which is valid since, given these, keeping was random.
 """
 
 from __future__ import annotations
@@ -49,8 +49,9 @@ MIDDLE: Final = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prices:
-    """What a call and an answer's costly signals take off the utility: float64 (K,) each; ``signals`` is NaN for an
-    arm that has none.
+    """Utility cost of a call and of an answer's costly signals: float64 (K,) each.
+
+    ``signals`` is NaN for arms without any.
     """
 
     call: FloatArray
@@ -63,11 +64,13 @@ Action: TypeAlias = tuple[str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Move:
-    """One stage of a chain. actions : keeping first, in the order of ``probability``.
+    """One stage of a chain.
 
-    utility : expected of each action, less what is still to pay. quality : expected reward of each answer in hand, by
-    arm; keep_x : the features it follows from. call_x : those of calling an arm or asking about it, float64 (K, 7).
-    offsets : what a call or a question was expected to come to before any was learned from.
+    actions : keeping first, aligned with ``probability``.
+    utility : expected of each action, minus what remains to be paid.
+    quality : arm -> expected reward of its answer in hand. keep_x : the features that it was predicted from.
+    call_x : features of calling an arm or asking about it, float64 (K, 7).
+    offsets : value expected of each call or question before learning.
     """
 
     actions: tuple[Action, ...]
@@ -80,16 +83,19 @@ class Move:
 
     @property
     def promised(self) -> float:
-        """What the best way on is expected to earn beyond keeping, or 0 where keeping is best."""
+        """Expected gain of the best way on over keeping; 0 if keeping is best."""
         return float(self.utility.max() - self.utility[0])
 
     def drawn(self, uniform: float) -> Action:
-        """The action that a uniform of [0, 1) stands for."""
+        """The action at the inverse CDF of ``uniform``, in [0, 1)."""
         return self.actions[int(draw(self.probability[None], np.array([uniform]))[0])]
 
 
 class ChainLearner:
-    """K arms, S signals. Not thread-safe; draws nothing: probabilities are handed out and actions handed in."""
+    """Learns for K arms and S signals.
+
+    Not thread-safe. It draws nothing: it returns probabilities and is told the actions.
+    """
 
     def __init__(self, schema: FeatureSchema, arms: Sequence[ArmPrior], n_signals: int) -> None:
         names = [arm.arm for arm in arms]
@@ -112,14 +118,13 @@ class ChainLearner:
     # ------------------------------------------------------------ what is expected
 
     def observe(self, answer: Answer) -> None:
-        """An answer's signals were seen, whatever becomes of it."""
+        """Record the signals of an answer, whatever happens to the answer."""
         self._ranks.observe(answer.arm, answer.signals)
 
     def prospects(self, expected: FloatArray, prices: Prices) -> FloatArray:
-        """Of every arm what going on after its answer is expected to add to the utility: float64 (K,), >= 0.
+        """Expected utility that continuing adds after each arm's answer: float64 (K,), >= 0.
 
-        Less what is not known of it: a start that is worth less than it seems costs every query, one that is worth
-        more only waits.
+        A lower bound: overrating a start costs on every query, underrating one only delays its discovery.
         """
         posterior = self._gain.snapshot().posterior
         guessed = np.array([self._guessed_gain(expected, prices, arm) for arm in range(expected.size)])
@@ -127,7 +132,7 @@ class ChainLearner:
         return np.maximum(2.0 * (np.diagonal(mean) - np.diagonal(deviation) - MIDDLE), 0.0)
 
     def move(self, hand: Hand, prices: Prices, *, may_call: bool) -> Move:
-        """Keep, call or ask: probabilities of all that can be done with a hand."""
+        """Probabilities of everything that can be done with a hand: keep, call or ask."""
         quality, deviation, keep_x = self._qualities(hand)
         best = max(hand.arms, key=lambda arm: quality[arm])
         actions: list[Action] = [("keep", best)]
@@ -165,10 +170,10 @@ class ChainLearner:
     # ------------------------------------------------------------ what is learned
 
     def learn_kept(self, move: Move, arm: int, reward: float, chance: float) -> None:
-        """The answer that was kept has its reward.
+        """Learn from the reward of the answer that was kept.
 
-        chance : of its being kept, given what it showed. A line through answers that looked good misses those that
-        did not; the few of these that were kept count for all.
+        chance : probability of keeping it, given its signals. Kept answers mostly looked good; weighting by the
+        chance lets the few that looked bad stand for all of those.
         """
         self._keep.fold(
             arm=self._names[arm],
@@ -180,7 +185,9 @@ class ChainLearner:
         _tune(self._keep)
 
     def learn_called(self, move: Move, action: Action, earned: float) -> None:
-        """What a call, or asking for signals, came to in the end: the reward less all that was paid from then on."""
+        """Learn from what a call, or a request for signals, led to: the final reward minus everything paid from
+        then on.
+        """
         kind, arm = action
         surplus = min(max(MIDDLE + 0.5 * (earned - move.offsets[action]), 0.0), 1.0)
         x = move.call_x[arm]
@@ -188,7 +195,7 @@ class ChainLearner:
         _tune(self._call)
 
     def learn_gain(self, expected: FloatArray, prices: Prices, arm: int, gain: float) -> None:
-        """What going on after a first answer has earned beyond keeping it; 0 where it was kept."""
+        """Learn what continuing after a first answer earned over keeping it; 0 if it was kept."""
         guessed = self._guessed_gain(expected, prices, arm)
         [x] = _gain_features(np.array([guessed]))
         reward = min(max(MIDDLE + 0.5 * gain, 0.0), 1.0)
@@ -223,7 +230,7 @@ class ChainLearner:
         )
 
     def _call_features(self, hand: Hand, quality: dict[int, float], best: int) -> FloatArray:
-        """float64 (K, d) by arm that would be called, or whose signals would be asked for."""
+        """float64 (K, d), one row for each arm that would be called or whose signals would be requested."""
         k = len(self._names)
         known = [answer for answer in hand.answers if answer.same_as is not None]
         x = np.zeros((k, 1 + sum(size for _, size in CALL_FEATURES)))
@@ -238,9 +245,9 @@ class ChainLearner:
         return x
 
     def _guessed_gain(self, expected: FloatArray, prices: Prices, arm: int) -> float:
-        """What the right to call the best other arm would be worth, if signals told so much of every answer.
+        """Prior guess of a start's gain: the value of an option to call the best other arm.
 
-        A feature of the query that the gain of a start is learned from.
+        Assumes that typical signals are seen first. It is a feature from which the real gain is learned.
         """
         others = expected - prices.call
         others[arm] = -np.inf
@@ -248,18 +255,18 @@ class ChainLearner:
 
 
 def option(ahead: float) -> float:
-    """E[max(0, z)] of z ~ N(ahead, 1): what it is worth to be told z before choosing between it and nothing."""
+    """E[max(0, z)] for z ~ N(ahead, 1): the value of seeing z before choosing between it and 0."""
     density = math.exp(-0.5 * ahead * ahead) / math.sqrt(2.0 * math.pi)
     return density + ahead * 0.5 * math.erfc(-ahead / math.sqrt(2.0))
 
 
 def _gain_features(guessed: FloatArray) -> FloatArray:
-    """float64 (n, 2): a start that is guessed to gain a tenth is at 1."""
+    """float64 (n, 2): bias and the guessed gain in units of a tenth."""
     return np.column_stack([np.ones(guessed.size), 10.0 * guessed])
 
 
 def _with_floors(utility: FloatArray, spread: FloatArray) -> FloatArray:
-    """Probabilities of keeping, the first, and of going on, each side with its floor."""
+    """Probabilities of keeping (first) and of going on, each side with its floor."""
     if utility.size == 1:
         return np.ones(1)
     won = win_probabilities(utility[None], SCALE * spread[None], np.ones((1, utility.size), dtype=bool))[0]
@@ -270,7 +277,7 @@ def _with_floors(utility: FloatArray, spread: FloatArray) -> FloatArray:
 
 
 def _narrow(schema: FeatureSchema, scales: tuple[float, float], noise: float) -> Hyperparameters:
-    """Where fitting starts. scales : of what all moves share and of each of its own, in every group."""
+    """Starting point of the fit. scales : of what all moves share and of each move's own part, for every group."""
     names = [group.name for group in schema.groups]
     return Hyperparameters(
         shared=dict.fromkeys(names, scales[0]), own=dict.fromkeys(names, scales[1]), common_noise=noise

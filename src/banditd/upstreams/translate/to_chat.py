@@ -16,6 +16,8 @@ _BLOCKS: Final[Mapping[str, tuple[str, ...]]] = {
     "system": ("text",),
 }
 MAX_STOPS: Final = 4
+MAX_USER: Final = 64
+"""Characters of a user's name: more are refused, and Claude Code's have more."""
 
 
 def uncarried(body: Mapping[str, Any]) -> str | None:
@@ -63,8 +65,9 @@ def to_chat(body: Mapping[str, Any], *, max_tokens: str = "max_tokens") -> dict[
         chat["tools"] = tools
         _choose(body.get("tool_choice"), chat)
     metadata = body.get("metadata")
-    if isinstance(metadata, dict) and isinstance(metadata.get("user_id"), str):
-        chat["user"] = metadata["user_id"]
+    user_id = metadata.get("user_id") if isinstance(metadata, dict) else None
+    if isinstance(user_id, str) and len(user_id) <= MAX_USER:
+        chat["user"] = user_id
     config = body.get("output_config")
     form = config.get("format") if isinstance(config, dict) else body.get("output_format")
     if isinstance(form, dict) and form.get("type") == "json_schema":

@@ -67,12 +67,13 @@ def to_messages(body: Mapping[str, Any]) -> dict[str, object]:
     if stated := "\n\n".join(one for one in system if one.strip()):
         reported["system"] = stated
     reported["messages"] = _merged(message for message in messages if message.get("role") not in _INSTRUCTIONS)
-    for name in ("top_p", "stream"):
-        if body.get(name) is not None:
-            reported[name] = body[name]
     warmth = body.get("temperature")
     if isinstance(warmth, int | float):
         reported["temperature"] = min(warmth, 1)  # the scale ends here
+    elif body.get("top_p") is not None:  # many models refuse both
+        reported["top_p"] = body["top_p"]
+    if body.get("stream") is not None:
+        reported["stream"] = body["stream"]
     if stops := _stops(body):
         reported["stop_sequences"] = stops
     if isinstance(body.get("user"), str):

@@ -52,9 +52,16 @@ def read_conversation(body: Mapping[str, Any], *, in_pieces: bool = False) -> Co
         setting=written(
             [body.get("system"), body.get("instructions"), before, body.get("tools"), body.get("functions")]
         ),
-        open=_is_open(reported) or body.get("previous_response_id") is not None,
+        open=_is_open(reported) or body.get("previous_response_id") is not None or kept_in(body) is not None,
         sent_share=_sent_share(items, body),
     )
+
+
+def kept_in(body: Mapping[str, Any]) -> str | None:
+    """The conversation that the upstream of a response keeps: only who has it can go on from it."""
+    stated = None if "messages" in body else body.get("conversation")
+    name = stated.get("id") if isinstance(stated, dict) else stated
+    return name if isinstance(name, str) and name.strip() else None
 
 
 def _items(body: Mapping[str, Any]) -> Sequence[Any]:

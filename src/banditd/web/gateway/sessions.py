@@ -14,7 +14,7 @@ from banditd.core.origins import STEP, trace_id_in
 from banditd.core.references import decision_id_in
 from banditd.core.types import Query, Turn
 from banditd.services.conversation_names import ConversationNames
-from banditd.web.gateway.conversations import Conversation, read_conversation
+from banditd.web.gateway.conversations import Conversation, kept_in, read_conversation
 from banditd.web.legible import legible_label
 from banditd.web.schemas.base import UUID_PATTERN
 from banditd.web.schemas.chat import GatewayOptions
@@ -86,6 +86,8 @@ def session_of(
     """
     if stated:
         return Session(stated, stated, named=True)
+    if kept := label(kept_in(body)):  # what was said before is not sent again, so nothing else tells
+        return Session(kept, names.name(key_name, kept, b"", b""), named=True)
     named, by_session = _named(headers, body)
     users = [body.get("user"), body.get("safety_identifier"), metadata_of(body).get("user_id")]
     stated_users = encode_pieces(users, to_json) if any(one is not None for one in users) else _NOBODY

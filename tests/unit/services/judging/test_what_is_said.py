@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -74,6 +76,14 @@ def test_a_long_answer_is_said_to_be_one_and_ties_are_half() -> None:
     assert (equal["pairs"], equal["raw_win_rate"]) == (30, state["win_rate"])
     assert "2.9 times as long: they win 40% (a tie is half), and at equal length" in str(state["words"])
     assert comparison_state(RULE, [], 0) == []
+
+
+def test_a_judge_that_goes_by_the_order_does_not_say_that_all_is_well() -> None:
+    turned = [replace(one, outcome="inconsistent") for one in compared(57)]
+    [state] = comparison_state(RULE, turned, 0)
+    assert state["preferred"] == "rarely"
+    assert "goes by the order" in str(state["words"])
+    assert "That is rare" not in str(state["words"])
 
 
 def test_lengths_that_nobody_has_kept_say_nothing() -> None:

@@ -11,7 +11,8 @@ const VERDICTS = {
 };
 
 export function Comparisons({ one }) {
-  const [words, tone] = VERDICTS[one.preferred] || ["not known yet", "plain"];
+  const blind = one.preferred === "rarely" && 2 * one.inconsistent > one.compared;
+  const [words, tone] = blind ? ["the judge goes by the order", "bad"] : VERDICTS[one.preferred] || ["not known yet", "plain"];
   const title = `Is ${one.baseline}'s answer better?`;
   return html`<${Card} title=${title} side=${html`<span class="badge ${tone}">${words}</span>`}>
     <p class="verdict">${one.words}</p>
