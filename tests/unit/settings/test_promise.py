@@ -60,4 +60,4 @@ def test_to_keep_nearly_everything_is_advised_against_by_check_config(tmp_path: 
         path.write_text(f"policies: {{default: {{promise: {{keep: {keep}}}}}}}")
         found = CliRunner().invoke(check_config, ["-c", str(path)])
         assert found.exit_code == 0
-        assert ("policies.default.promise.keep: 0.995 leaves next to nothing" in found.stderr) == said
+        assert ("policies.default.promise.keep: 0.995 leaves almost nothing" in found.stderr) == said
