@@ -1,6 +1,6 @@
-"""Floor 2: what the services need from the outside, as protocols. The adapters of floor 4 fill them.
+"""Floor 2: what the services need from outside, as protocols. The adapters of floor 4 implement them.
 
-All methods that answer a write return after the write is durable.
+All methods that confirm a write return after the write is durable.
 """
 
 from __future__ import annotations

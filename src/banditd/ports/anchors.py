@@ -1,4 +1,4 @@
-"""What anchors need to be kept. Each method is one transaction."""
+"""The store of anchors. Each method is one transaction."""
 
 from __future__ import annotations
 

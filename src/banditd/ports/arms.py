@@ -1,4 +1,4 @@
-"""The catalogue of arms. What changes one arm is decided on all of its policy's, under their lock."""
+"""The store of arms. A change of one arm is decided with all arms of its policy at hand, under their lock."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class ArmChange:
 
 
 Check = Callable[[Arm, Sequence[Arm]], None]
-"""Raises a BanditdError where an arm cannot be stored beside the policy's arms."""
+"""Raises a BanditdError if an arm cannot be stored next to the policy's other arms."""
 Revise = Callable[[Arm, Sequence[Arm]], ArmChange]
-"""From an arm and all arms of its policy to what is stored instead; raises a BanditdError to refuse."""
+"""(arm, all arms of its policy) -> what to store instead; raises a BanditdError to refuse."""
 
 
 class ArmStore(Protocol):

@@ -1,4 +1,4 @@
-"""Where candidates and their shadows are kept. Each method is a transaction; sums are written with the learner's."""
+"""The stores of candidates and their shadows. Each method is a transaction; sums are written with the learner's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What classifiers keep: the account of their calls. Each method is one transaction."""
+"""The store of classifiers: the account of their calls. Each method is one transaction."""
 
 from __future__ import annotations
 

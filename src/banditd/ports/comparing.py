@@ -1,4 +1,4 @@
-"""What comparing keeps: pairs that wait, and what was said of each. Each method is one transaction."""
+"""The store of comparisons: waiting pairs, and the verdicts on them. Each method is one transaction."""
 
 from __future__ import annotations
 

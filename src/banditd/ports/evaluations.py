@@ -1,4 +1,4 @@
-"""What evaluations read of the log, and where they are kept. Each method is one transaction."""
+"""What evaluations read from the log, and their store. Each method is one transaction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What follows an answer, in the log: it is asked for again, or another takes over."""
+"""Follow-ups of answers in the log: an answer was asked for again, or another arm took over."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What golden sets keep: the cases of a day, accounts, what the days have shown. Each method is one transaction."""
+"""The store of golden sets: a day's cases, accounts, and the tests. Each method is one transaction."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ class GoldenStore(Protocol):
     async def answered(
         self, case: GoldenCase, *, cost: JudgeCost, answer: str, judge_usd: float, now_us: int
     ) -> bool:
-        """Keep the answer for the judge and settle the cost, if the claim still stands. judge_usd : to be set aside
-        for the judge's call.
+        """Keep the answer for the judge and settle the cost, if the claim still stands.
+
+        judge_usd : to be set aside for the judge's call.
         """
 
     async def judged(self, case: GoldenCase, *, cost: JudgeCost, score: float, now_us: int) -> bool:

@@ -1,4 +1,4 @@
-"""What judging keeps: answers that wait, verdicts, accounts, refusals. Each method is one transaction."""
+"""The store of judging: waiting answers, verdicts, accounts, refusals. Each method is one transaction."""
 
 from __future__ import annotations
 

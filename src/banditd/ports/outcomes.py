@@ -1,4 +1,4 @@
-"""What became of the newest decisions, for models that are functions of them alone."""
+"""Outcomes of the newest decisions, for models that depend on them alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What probing keeps: calls that wait, what became of each, accounts. Each method is one transaction."""
+"""The store of probes: waiting calls, their results, accounts. Each method is one transaction."""
 
 from __future__ import annotations
 

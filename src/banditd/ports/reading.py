@@ -1,4 +1,4 @@
-"""What the reports read."""
+"""What reports read."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the surfaces of the gateway share: names of models, options, errors in the client's form, the relay."""
+"""Shared by the gateway's surfaces: model names, options, errors in the client's form, the relay."""

@@ -1,6 +1,6 @@
-"""What a request tells of its conversation: who it is, whether its last turn is still open, how much was sent before.
+"""Reads a request's conversation: its identity, whether its last turn is still open, and how much was sent before.
 
-One reader for every surface's form. What cannot be read is the upstream's to judge: nothing here refuses anything.
+One reader for every surface's form. Nothing here refuses a request: unreadable parts are left to the upstream.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Conversation:
 def read_conversation(body: Mapping[str, Any], *, in_pieces: bool = False) -> Conversation:
     """The conversation of a chat, of messages, or of responses.
 
-    in_pieces : no call into the library may be long.
+    in_pieces : avoid long calls into C code.
     """
     written = partial(encode_pieces, encode=to_json) if in_pieces else to_json
     items = [one for one in _items(body) if isinstance(one, dict)]
@@ -58,7 +58,7 @@ def read_conversation(body: Mapping[str, Any], *, in_pieces: bool = False) -> Co
 
 
 def kept_in(body: Mapping[str, Any]) -> str | None:
-    """The conversation that the upstream of a response keeps: only who has it can go on from it."""
+    """The conversation that a response's upstream stores; only that upstream can continue it."""
     stated = None if "messages" in body else body.get("conversation")
     name = stated.get("id") if isinstance(stated, dict) else stated
     return name if isinstance(name, str) and name.strip() else None
@@ -102,7 +102,7 @@ def _parts(item: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _sent_share(items: Sequence[Mapping[str, Any]], body: Mapping[str, Any]) -> float:
-    """Nothing before the first answer; from then on all but what came after the last answer."""
+    """0 before the first answer; afterwards the share of the text up to the last answer."""
     answered = [i for i, one in enumerate(items) if _is_answer(one)]
     if not answered:
         return 0.0

@@ -1,6 +1,6 @@
-"""Errors in the form of a surface: the status and words before an answer has begun, an event in a stream after that.
+"""Errors in a surface's form: a status and body before an answer has begun, an event in a stream after that.
 
-``failure_of`` is the only table from errors to what clients of the gateway are told; a form only dresses it.
+``failure_of`` is the only table from errors to what clients of the gateway see; a form only formats it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from banditd.web.json import encode, json_answer
 from banditd.web.problems import CHALLENGE, INTERNAL, NOT_FOUND, UNAUTHENTICATED, BodyTooLargeError, kind_of
 
 KEEP_ALIVE: Final = b": keep-alive\n\n"
-# A client that is told to wait longer had better give up: its own retries would time out.
+# Clients that would have to wait longer should give up, since their own retries would time out.
 _LONG_WAIT_S: Final = 60.0
 # Class of an upstream's failure to (status, type). Never 409: some clients repeat that at once.
 _UPSTREAM: Final[Mapping[str, tuple[int, str]]] = {
@@ -44,7 +44,7 @@ _ELSEWHERE: Final = ("disabled", "no_upstream", "surface_unsupported", "untransl
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What a client is told, whatever its form."""
+    """What a client sees, independent of the form."""
 
     status: int
     type: str
@@ -55,7 +55,7 @@ class Failure:
 
 
 class Form(Protocol):
-    """How one surface says things."""
+    """How one surface formats things."""
 
     @property
     def keep_alive(self) -> bytes:
@@ -110,7 +110,7 @@ class ChatForm:
 
 
 def failure_of(error: BaseException) -> Failure:
-    """What a client is told of an error."""
+    """What a client sees of an error."""
     if isinstance(error, UpstreamError):
         return _of_upstream(error)
     kind = kind_of(error)
@@ -151,7 +151,7 @@ def _of_upstream(error: UpstreamError) -> Failure:
     wait_s = error.retry_after_s
     if error.local and wait_s is None:
         wait_s = 1.0
-    # All attempts were made here already: a client that repeats them multiplies them.
+    # All attempts have been made here: a client's retries would multiply them.
     again = error.error_class == "overload" and wait_s is not None and wait_s <= _LONG_WAIT_S
     headers = {"x-should-retry": "false"} if wait_s is None else _wait(wait_s, again=again)
     return Failure(status, type_, code, error.message, None, headers)
@@ -160,7 +160,7 @@ def _of_upstream(error: UpstreamError) -> Failure:
 def _code_of(error: e.BanditdError) -> str:
     if isinstance(error, e.NoEligibleArmError):
         reasons = {one for one in error.exclusions.values() if not one.startswith(_ELSEWHERE)}
-        # Programs that shorten their conversation on this code had better be told.
+        # Some programs shorten their conversation when they see this code.
         return "context_length_exceeded" if reasons == {"context_window"} else "no_eligible_arm"
     if isinstance(error, BodyTooLargeError):
         return "request_too_large"

@@ -1,6 +1,6 @@
-"""The JSON object of a large body, read in pieces: long texts are set aside, the rest is bounded and read at once.
+"""Reads the JSON object of a large body in pieces: long texts are set aside, the rest is limited and parsed at once.
 
-For a thread. No call into C code takes long, so the event loop goes on, whatever a body holds.
+For use in a thread. No call into C code takes long, so the event loop keeps running whatever a body contains.
 """
 
 from __future__ import annotations

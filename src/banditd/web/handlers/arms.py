@@ -1,4 +1,4 @@
-"""``/v1/arms``: list, add, look at, patch, delete."""
+"""``/v1/arms``: list, add, read, change, delete."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def add(api: Api, request: web.Request) -> web.Response:
 
 
 async def patch(api: Api, request: web.Request) -> web.Response:
-    """Change what is given; what is left out stays."""
+    """Change the given fields; the others stay."""
     policy = read_parameters(request, PolicyParameters).policy
     name = path_name(request, "arm")
     requested = await read_model(request, ArmPatch)
@@ -89,7 +89,7 @@ async def patch(api: Api, request: web.Request) -> web.Response:
 
 
 async def delete(api: Api, request: web.Request) -> web.Response:
-    """Take an arm out; its log and statistics stay."""
+    """Delete an arm; its log and statistics stay."""
     policy = read_parameters(request, PolicyParameters).policy
     name = path_name(request, "arm")
     duplicate = await api.services.arms.delete(policy, name, await request_key(request, "delete_arm", target=name))

@@ -1,4 +1,4 @@
-"""``/v1/policies/{policy}/candidates`` and ``/v1/evaluations``: name a difference, and ask the log about it."""
+"""``/v1/policies/{policy}/candidates`` and ``/v1/evaluations``: create candidates, and evaluate them from the log."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from banditd.web.schemas.candidates import (
 
 
 async def create(api: Api, request: web.Request) -> web.Response:
-    """A new candidate; 200 where the same one is there already."""
+    """A new candidate; 200 if the same one exists already."""
     policy = path_name(request, "policy")
     requested = await read_model(request, CandidateRequest)
     arms: dict[str, Mapping[str, object]] = {arm: dict(fields) for arm, fields in requested.arms.items()}
@@ -52,20 +52,20 @@ async def get(api: Api, request: web.Request) -> web.Response:
 
 
 async def patch(api: Api, request: web.Request) -> web.Response:
-    """Shadow one, or stop."""
+    """Start or stop a shadow."""
     policy, name = path_name(request, "policy"), path_name(request, "candidate")
     requested = await read_model(request, CandidatePatch)
     return json_answer(candidate_answer(await _candidates(api).shadow(policy, name, running=requested.shadow)))
 
 
 async def delete(api: Api, request: web.Request) -> web.Response:
-    """Delete one; what was found out about it stays."""
+    """Delete one; its evaluations stay."""
     await _candidates(api).delete(path_name(request, "policy"), path_name(request, "candidate"))
     return web.Response(status=204)
 
 
 async def evaluate(api: Api, request: web.Request) -> web.Response:
-    """Begin an evaluation."""
+    """Start an evaluation."""
     body = await read_body(request)
     requested = await read_with_items(body, EvaluationRequest, "cases", CaseRequest)
     cases = None

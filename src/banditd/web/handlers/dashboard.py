@@ -15,7 +15,7 @@ from banditd.web.json import json_answer
 from banditd.web.schemas.base import PolicyParameters
 from banditd.web.schemas.dashboard import MapParameters, UpstreamsParameters
 
-# Nothing inline, nothing from elsewhere: whatever a prompt or a name may hold, it cannot become code.
+# Nothing inline and nothing from other hosts, so that no prompt or name can become code.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

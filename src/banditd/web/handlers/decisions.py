@@ -1,4 +1,4 @@
-"""``/v1/decisions``: the log, one decision whole, its usage report, its activation."""
+"""``/v1/decisions``: the log, one decision in full, its usage report, its activation."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ async def page(api: Api, request: web.Request) -> web.Response:
 
 
 async def get(api: Api, request: web.Request) -> web.Response:
-    """One decision whole."""
+    """One decision in full."""
     return json_answer(await api.services.reports.decision(await path_decision(api, request)))
 
 
 async def report_usage(api: Api, request: web.Request) -> web.Response:
-    """What the decision really cost."""
+    """Report what the decision really cost."""
     decision_id = await path_decision(api, request)
     requested = await read_model(request, UsageRequest)
     key = await request_key(request, "usage", requested, target=decision_id)
@@ -95,7 +95,7 @@ async def activate(api: Api, request: web.Request) -> web.Response:
 
 
 async def abandon(api: Api, request: web.Request) -> web.Response:
-    """The decision was never served: release its estimate, learn nothing of it."""
+    """The decision was never served: release its estimate, and learn nothing from it."""
     decision_id = await path_decision(api, request)
     key = await request_key(request, "abandon", target=decision_id)
     abandoned, duplicate = await api.services.rewards.abandon(decision_id, key, request.get(OWNER))

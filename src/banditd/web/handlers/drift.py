@@ -1,4 +1,4 @@
-"""``/v1/policies/{policy}/drift`` and ``/anchor/renew``: whether quality is slowly lost, and what it is held to."""
+"""``/v1/policies/{policy}/drift`` and ``/anchor/renew``: whether quality is slowly being lost, and the anchor."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from banditd.web.schemas.drift import AnchorRequest
 
 
 async def get(api: Api, request: web.Request) -> web.Response:
-    """How a policy stands."""
+    """A policy's state."""
     return json_answer(await _drift(api).drift(path_name(request, "policy")))
 
 
 async def renew(api: Api, request: web.Request) -> web.Response:
-    """Take the anchor anew."""
+    """Renew the anchor."""
     policy = path_name(request, "policy")
     requested = await read_model(request, AnchorRequest) if request.body_exists else AnchorRequest()
     anchors = there(api.services.anchors, "this daemon holds on to no anchor", "POLICY_UNKNOWN")

@@ -1,7 +1,7 @@
 """``POST /v1/decisions/{id}/feedback-link``, and the page that such a link opens: two buttons, no script.
 
-Mail scanners follow links, so a GET shows and a POST counts. The page needs no API key: the link's signature is the
-right to vote, on one decision.
+Mail scanners follow links, so a GET only shows the page and a POST counts. The page needs no API key: the link's
+signature is the right to vote on one decision.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ async def create(api: Api, request: web.Request) -> web.Response:
 
 
 async def show(api: Api, request: web.Request) -> web.Response:
-    """The page with its two buttons. Looking at it counts nothing."""
+    """The page with its two buttons. Opening it counts nothing."""
     return _page(_buttons(_feedback(api).read(request.match_info["token"]), ""))
 
 
 async def vote(api: Api, request: web.Request) -> web.Response:
-    """Count what was pressed. Pressed again it counts once; the other button corrects it."""
+    """Count a vote. Voting again counts once; the other button corrects it."""
     feedback = _feedback(api)
     link = feedback.read(request.match_info["token"])
     api.feedback_limiter.take(link.decision_id)
@@ -81,7 +81,7 @@ def failed(error: BaseException, request_id: str) -> web.Response:
 
 
 def url_of(api: Api, request: web.Request, token: str) -> str:
-    """Where the link leads: below ``server.public_url``, else to where this request was sent."""
+    """The link's address: below ``server.public_url``, else where this request was sent to."""
     base = api.config.public_url or f"{request.scheme}://{request.host}"
     return f"{base.rstrip('/')}/feedback/{token}"
 

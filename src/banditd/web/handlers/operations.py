@@ -15,17 +15,20 @@ from banditd.web.json import JSON_TYPE, json_answer
 from banditd.web.keys import SEES_DETAILS
 from banditd.web.problems import KINDS
 
-# A scrape must answer within the usual ten seconds, also when the database does not.
+# A scrape must be answered within the usual ten seconds even if the database does not respond.
 READINESS_TIMEOUT_S: Final = 3.0
 
 
 async def liveness(api: Api, _: web.Request) -> web.Response:
-    """The process answers. Nothing else is looked at: a restart would not mend a database."""
+    """The process answers. Nothing else is checked, since a restart would not repair a database."""
     return json_answer({"status": "ok", "version": api.config.version})
 
 
 async def readiness(api: Api, request: web.Request) -> web.Response:
-    """Whether this process should get traffic: anybody hears yes or no and what fails, the scope read the details."""
+    """Whether this process should get traffic.
+
+    Anybody sees yes or no and what fails; the details need the scope read.
+    """
     ready, parts = await api.services.health.readiness()
     body: dict[str, object] = {"status": "ready" if ready else "not ready", "failing": parts["failing"]}
     if request.get(SEES_DETAILS):
@@ -37,7 +40,7 @@ async def readiness(api: Api, request: web.Request) -> web.Response:
 
 
 async def metrics(api: Api, _: web.Request) -> web.Response:
-    """Prometheus' text format; asks every part first, so that ``banditd_ready`` is true of now."""
+    """Prometheus' text format; checks every part first, so that ``banditd_ready`` is up to date."""
     try:
         async with asyncio.timeout(READINESS_TIMEOUT_S):
             await api.services.health.readiness()

@@ -1,4 +1,4 @@
-"""``/v1/promise`` and ``PATCH /v1/policies/{policy}``: how promises stand, and the switches."""
+"""``/v1/promise`` and ``PATCH /v1/policies/{policy}``: the state of promises, and the switches."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from banditd.web.schemas.promise import PolicyPatch, PromisePatch
 
 
 async def get(api: Api, request: web.Request) -> web.Response:
-    """How a policy's promise stands."""
+    """The state of a policy's promise."""
     return json_answer(api.services.promises.promise(read_parameters(request, PolicyParameters).policy))
 
 
 async def patch(api: Api, request: web.Request) -> web.Response:
-    """Change what is promised."""
+    """Change the promise."""
     requested = await read_model(request, PromisePatch)
     changes = {"promise": requested.changes()}
     return json_answer(await api.services.promises.change(requested.policy, changes))
 
 
 async def patch_policy(api: Api, request: web.Request) -> web.Response:
-    """Turn the switches of a policy."""
+    """Change the switches of a policy."""
     policy = path_name(request, "policy")
     requested = await read_model(request, PolicyPatch)
     return json_answer(await api.services.promises.change(policy, requested.changes()))

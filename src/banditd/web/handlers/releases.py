@@ -21,7 +21,7 @@ UNKNOWN = "RELEASE_NOT_FOUND"
 
 
 async def start(api: Api, request: web.Request) -> web.Response:
-    """Begin a release."""
+    """Start a release."""
     requested = await read_model(request, ReleaseRequest)
     begun = await _releases(api).start(
         requested.policy, requested.candidate, requested.terms(), key_name=request.get(KEY_NAME),
@@ -43,13 +43,13 @@ async def get(api: Api, request: web.Request) -> web.Response:
 
 
 async def events(api: Api, request: web.Request) -> web.Response:
-    """Its history."""
+    """A release's history."""
     found: Any = await _releases(api).events(path_id(request, UNKNOWN))
     return json_answer({"events": [_timed(one) for one in found["events"]]})
 
 
 async def points(api: Api, request: web.Request) -> web.Response:
-    """How it stood now and then."""
+    """A release's recorded points."""
     found: Any = await _releases(api).points(path_id(request, UNKNOWN))
     return json_answer({"points": [_timed(one) for one in found["points"]]})
 

@@ -60,7 +60,7 @@ async def tags(api: Api, request: web.Request) -> web.Response:
 
 
 async def rename_context(api: Api, request: web.Request) -> web.Response:
-    """Name a cluster, or take its name back."""
+    """Name a cluster, or remove its name."""
     policy = read_parameters(request, PolicyParameters).policy
     cluster = request.match_info["cluster"]
     if not _NUMBER.fullmatch(cluster):
@@ -84,7 +84,7 @@ async def budgets(api: Api, request: web.Request) -> web.Response:
 
 
 async def correct_budget(api: Api, request: web.Request) -> web.Response:
-    """Put dollars on an account, or take them off."""
+    """Add dollars to an account, or take some off."""
     name = path_name(request, "budget")
     requested = await read_model(request, CorrectionRequest)
     key = header_key(request)  # clients send one with every change: an id that was given is the correction's
@@ -118,7 +118,7 @@ async def snapshots(api: Api, request: web.Request) -> web.Response:
 
 
 def path_name(request: web.Request, what: str) -> str:
-    """The name in the path. What cannot be a name names nothing, and never reaches the database."""
+    """The name in the path. An invalid name is unknown, and never reaches the database."""
     given = request.match_info[what]
     if len(given) > 128 or not _NAME.fullmatch(given):
         code = {"arm": "ARM_UNKNOWN", "candidate": "CANDIDATE_NOT_FOUND"}.get(what, "POLICY_UNKNOWN")

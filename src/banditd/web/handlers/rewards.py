@@ -57,13 +57,13 @@ async def create(api: Api, request: web.Request) -> web.Response:
 
 
 async def retract(api: Api, request: web.Request) -> web.Response:
-    """Take a reward back."""
+    """Retract a reward."""
     receipt = await api.services.rewards.retract(path_id(request, "REWARD_NOT_FOUND"), request.get(OWNER))
     return json_answer(receipt_answer(receipt))
 
 
 def path_id(request: web.Request, code: str) -> str:
-    """The id in the path. What is no UUID names nothing, and never reaches the database."""
+    """The id in the path. Anything but a UUID is unknown, and never reaches the database."""
     given = request.match_info["id"].lower()
     if not _UUID.fullmatch(given):
         raise NotFoundError("the id in the path is not one of ours (a UUID)", code=code)
@@ -71,7 +71,9 @@ def path_id(request: web.Request, code: str) -> str:
 
 
 async def path_decision(api: Api, request: web.Request) -> str:
-    """The decision in the path: its id, an answer's id made of it, or ``reference:`` and what it is called by."""
+    """The decision in the path: its id, an answer's id built from it, or ``reference:`` and the client's
+    reference.
+    """
     given = request.match_info["id"]
     if given.startswith(BY_REFERENCE):
         try:
@@ -84,7 +86,7 @@ async def path_decision(api: Api, request: web.Request) -> str:
 
 
 def to_input(api: Api, requested: RewardRequest, key: str | None, request: web.Request) -> RewardInput:
-    """The reward that the services understand."""
+    """The reward in the form that the services take."""
     reference = None if requested.reference is None else Reference(requested.reference, request.get(KEY_NAME))
     stated: tuple[object, ...] = (
         requested.decision_id, requested.value, requested.thumb, requested.metric, requested.source,
@@ -117,7 +119,7 @@ def to_input(api: Api, requested: RewardRequest, key: str | None, request: web.R
 
 
 def _answered_now(api: Api, reference: Reference) -> str | None:
-    """The decision whose answer has this id, where the gateway has not stored that id yet."""
+    """The decision whose answer has this id, while the gateway has not stored that id yet."""
     exchange = None if api.services.gateway is None else api.services.gateway.answering(reference)
     return None if exchange is None or exchange.decision is None else exchange.decision.decision_id
 

@@ -1,4 +1,4 @@
-"""``POST /v1/route`` and ``/v1/route/batch``. The hot path: every microsecond here is paid by every query."""
+"""``POST /v1/route`` and ``/v1/route/batch``. This is the hot path: every query pays for every microsecond here."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _batch_item(api: Api, index: int, requested: RouteRequest, outcome: Decision
 
 
 def to_query(requested: RouteRequest, max_input_chars: int, pointer: str = "", key_name: str | None = None) -> Query:
-    """The query that the services understand. Raises InvalidFieldsError for a text beyond the limit."""
+    """The query in the form that the services take. Raises InvalidFieldsError for a text beyond the limit."""
     text, turns = requested.input, 1
     if requested.messages is not None:
         text, turns = join_messages(requested.messages)
@@ -125,12 +125,12 @@ def to_query(requested: RouteRequest, max_input_chars: int, pointer: str = "", k
 
 
 def stated_tags(tags: dict[str, str]) -> dict[str, str]:
-    """The tags without empty ones: a client's variable that is not set is no value."""
+    """The tags without empty ones: an unset variable of a client is not a value."""
     return tags if all(tags.values()) else {name: value for name, value in tags.items() if value}
 
 
 def with_step(tags: Mapping[str, str], step: str, pointer: str) -> dict[str, str]:
-    """The tags, and the step among them. Raises InvalidFieldsError where they name another one already."""
+    """The tags plus the step. Raises InvalidFieldsError if they already name another one."""
     if tags.get(STEP, step) != step:
         message = f"step is the tag of that name, and the tags say {tags[STEP]!r}: give one of the two"
         raise InvalidFieldsError(message, errors=[(pointer, message)])
@@ -168,7 +168,7 @@ _OF_QUERY: Final[Mapping[str, Callable[[Any], Any] | None]] = {
 def join_messages(messages: list[Message]) -> tuple[str | None, int]:
     """All text of a conversation, in order, one message per paragraph; and its number of user turns.
 
-    None instead of a text when there is none at all (only images, say).
+    The text is None if there is none at all (for example only images).
     """
     parts: list[str] = []
     turns = 0
