@@ -174,6 +174,9 @@ def _parts(error: object) -> tuple[list[str], str]:
         message = error.get("message") or error.get("detail") or ""
         # Some say which field is wrong in a list of objects.
         text = message if isinstance(message, str) else json.dumps(message, ensure_ascii=False)
+        metadata = error.get("metadata")
+        if isinstance(metadata, dict) and isinstance(metadata.get("raw"), str):  # OpenRouter: what its provider said
+            text = f"{text}: {metadata['raw']}"
         return codes, text[:_MAX_MESSAGE]
     return [], error[:_MAX_MESSAGE] if isinstance(error, str) else ""
 

@@ -91,6 +91,13 @@ def test_what_one_endpoint_does_not_know_another_may(error: dict[str, object]) -
     assert not _error(429, error).elsewhere
 
 
+def test_what_a_provider_behind_the_upstream_said_counts() -> None:
+    raw = '{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 210000 tokens"}}'
+    error = _error(400, {"code": 400, "message": "Provider returned error", "metadata": {"raw": raw}})
+    assert error.error_class == "context"
+    assert "prompt is too long" in error.message
+
+
 def test_a_list_of_what_is_wrong_is_told() -> None:
     body = json.dumps({"detail": [{"loc": ["body", "n"], "msg": "too many"}]}).encode()
     assert '"too many"' in from_answer("up", 422, {}, body, now_s=NOW_S, secret=None).message
