@@ -36,8 +36,9 @@ class Reserve:
     most: float = 0.0
 
     def add(self, one: RatedDecision, *, keep: float, baseline_missed: float = 0.0) -> None:
-        """Add a rated decision; call it oldest first. baseline_missed : by how much the baseline is predicted too
-        low.
+        """Add a rated decision; call it oldest first.
+
+        baseline_missed : by how much the baseline is predicted too low.
         """
         baseline = min(max(one.baseline_predicted, 0.0), 1.0)
         lost = 0.0 if one.is_baseline else baseline + baseline_missed - one.reward
