@@ -45,8 +45,9 @@ _BUSY: Final = re.compile(
 )
 # An endpoint lacks what others have.
 _UNKNOWN: Final = re.compile(
-    r"extra_forbidden|extra inputs are not permitted|un(?:supported|known)[ _](?:parameter|value)"
-    r"|unrecognized request argument|(?:does|do|is|are) not support",
+    r"extra_forbidden|extra inputs are not permitted|un(?:supported|known)[ _](?:parameter|value|name|field|variant)"
+    r"|unrecognized request argument|cannot find field|(?:does|do|is|are) not support|is unsupported"
+    r"|not a multimodal model|tool choice requires --",
     re.IGNORECASE,
 )
 # What an error quotes is most often the client's: names of its tools, addresses of its pictures. An apostrophe within

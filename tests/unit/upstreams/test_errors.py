@@ -82,6 +82,11 @@ def test_what_a_client_writes_closes_no_arm_to_others(message: str) -> None:
         {"code": "unsupported_value", "message": "'temperature' must be 1"},
         {"message": "Unrecognized request argument supplied: store"},
         {"message": "thinking: Extra inputs are not permitted"},
+        {"message": 'Invalid JSON payload received. Unknown name "store": Cannot find field.'},  # Google
+        {"message": "'messages.1' : property 'reasoning_content' is unsupported"},  # Groq
+        {"message": "messages[1]: unknown variant `image_url`, expected `text`"},  # DeepSeek
+        {"message": "registry.ollama.ai/library/gemma3 does not support tools"},
+        {"message": '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser'},  # vLLM
     ],
 )
 def test_what_one_endpoint_does_not_know_another_may(error: dict[str, object]) -> None:
