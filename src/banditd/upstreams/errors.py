@@ -47,7 +47,8 @@ _BUSY: Final = re.compile(
 _UNKNOWN: Final = re.compile(
     r"extra_forbidden|extra inputs are not permitted|un(?:supported|known)[ _](?:parameter|value|name|field|variant)"
     r"|unrecognized request argument|cannot find field|(?:does|do|is|are) not support|is unsupported"
-    r"|not a multimodal model|tool choice requires --",
+    r"|not a multimodal model|tool choice requires --"
+    r"|max\w*_tokens.{0,60}(?:too large|valid range|less than or equal|maximum allowed)",
     re.IGNORECASE,
 )
 # What an error quotes is most often the client's: names of its tools, addresses of its pictures. An apostrophe within

@@ -86,6 +86,9 @@ def test_what_a_client_writes_closes_no_arm_to_others(message: str) -> None:
         {"message": "'messages.1' : property 'reasoning_content' is unsupported"},  # Groq
         {"message": "messages[1]: unknown variant `image_url`, expected `text`"},  # DeepSeek
         {"message": "registry.ollama.ai/library/gemma3 does not support tools"},
+        {"message": "max_tokens is too large: 32000. This model supports at most 16384 completion tokens"},
+        {"message": "Invalid max_tokens value, the valid range of max_tokens is [1, 8192]"},  # DeepSeek
+        {"message": "max_tokens: 32000 > 8192, which is the maximum allowed number of output tokens for claude"},
         {"message": '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser'},  # vLLM
     ],
 )
