@@ -23,8 +23,8 @@ from banditd.services.promising.switching import Switching, differences
 
 logger = logging.getLogger(__name__)
 OUTCOMES_USED: Final = 5000
-RATED_USED: Final = 500  # newest rated decisions that say which share is rated ...
-RAREST: Final = 20  # ... and among so many times as many they are looked for
+RATED_USED: Final = 200  # newest rated decisions that say what share is rated ...
+RAREST: Final = 50  # ... and among so many times as many they are looked for
 EVERY_S: Final = 1.0
 RESTS: Final = 5.0  # times as long as it worked; with 20 evaluations no longer find again what was decided
 
