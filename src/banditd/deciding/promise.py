@@ -122,15 +122,14 @@ class Misses:
 
     @property
     def bias(self) -> float:
-        """Posterior mean of the error: that of the others minus the baseline's.
+        """Posterior mean of the error, at most 0: that of the others minus the baseline's.
 
-        After the predictions have been proved too high, the others are readily believed to be worse than predicted,
-        but not to be better.
+        Arms that earn more than predicted are no reason to leave the baseline: the learner will find that out.
         """
         others = self._total + self._baseline_total
         square = max(self._square - self._baseline_square, 0.0)
-        prior = DOUBTED_PRIOR if self._distrust and others < 0.0 else BIAS_PRIOR
-        return self._shrunk(others, square, prior) - self.baseline_bias
+        of_others = self._shrunk(others, square, DOUBTED_PRIOR if self._distrust else BIAS_PRIOR)
+        return min(of_others - self.baseline_bias, 0.0)
 
     @property
     def baseline_bias(self) -> float:
