@@ -60,7 +60,7 @@ async def test_a_candidate_is_created_once_shown_and_deleted(client: Any) -> Non
     assert (await ask(client, "POST", PLACE, called))[0] == 201
     status, problem = await ask(client, "PATCH", f"{PLACE}/called", {"shadow": True})
     assert (status, problem["code"]) == (422, "CANDIDATE_NOT_SHADOWED")
-    assert "would answer otherwise" in problem["detail"]
+    assert "would answer differently" in problem["detail"]
     for wrong in ({}, {"shadow": 1}, {"shadow": True, "settings": {}}, {"shadow": None}):
         assert (await ask(client, "PATCH", f"{PLACE}/plain", wrong))[0] == 422, wrong
     assert (await ask(client, "DELETE", f"{PLACE}/plain"))[0] == 204

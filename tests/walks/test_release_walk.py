@@ -204,7 +204,7 @@ async def test_what_a_release_cannot_carry_is_refused_with_the_reason(open_daemo
         for name, settings, arms, why in (
             ("capped", {}, {"large": {"max_share": 0.5}}, "counts the traffic of both sides"),
             ("other-model", {}, {"large": {"upstream_model": "larger"}}, "add an arm of its own"),
-            ("same", {}, {}, "differs in nothing"),
+            ("same", {}, {}, "does not differ"),
         ):
             await offer(daemon, name, settings=settings, arms=arms)
             with pytest.raises(InvalidInputError, match=why):

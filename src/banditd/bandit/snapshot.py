@@ -13,7 +13,7 @@ class Snapshot:
     """version, epoch : of the learner's state. arms : their names; indices elsewhere point into it.
 
     probe_share : float64 (n_arms,), least share of the traffic that an arm should have so that its recovery is
-    noticed (``regimes.py``); None where no arm has changed. For the caller's floors, it does not act by itself.
+    noticed (``changes/arm_changes.py``); None if no arm has changed. The caller adds it to the floors.
     """
 
     __slots__ = ("arms", "epoch", "policy", "posterior", "probe_share", "version")

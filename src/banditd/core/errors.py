@@ -92,8 +92,9 @@ class RateLimitedError(BanditdError):
 
 
 class BudgetExhaustedError(RateLimitedError):
-    """A budget is used up, or cannot pay for one call, and its rule is to reject. ``retry_after_s``: until its
-    window ends.
+    """A budget is used up, or cannot pay for one call, and its rule is to reject.
+
+    ``retry_after_s``: until its window ends.
     """
 
     default_code = "BUDGET_EXHAUSTED"

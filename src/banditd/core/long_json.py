@@ -84,8 +84,9 @@ def _is_plain(value: object) -> bool:
 
 
 def compact(value: object) -> bytes:
-    """Compact JSON in UTF-8. If there are lone surrogates, which UTF-8 cannot encode, everything non-ASCII is
-    escaped.
+    """Compact JSON in UTF-8.
+
+    If there are lone surrogates, which UTF-8 cannot encode, everything non-ASCII is escaped.
     """
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

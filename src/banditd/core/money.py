@@ -104,8 +104,9 @@ class Charge:
     limit_usd: float | None = None
 
     def exceeds(self, before: AccountTotals | None) -> bool:
-        """Whether the charge would exceed the account's limit. before : the account's totals, or None for a new
-        account.
+        """Whether the charge would exceed the account's limit.
+
+        before : the account's totals, or None for a new account.
         """
         if self.limit_usd is None or self.usd <= 0.0:  # what costs nothing exceeds nothing
             return False

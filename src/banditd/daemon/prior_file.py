@@ -1,5 +1,5 @@
 """Prior files on disk: read at start and by ``replay``, written by ``replay`` and ``export``. Their meaning is
-``bandit.prior``'s.
+``bandit.posterior.prior``'s.
 """
 
 from __future__ import annotations

@@ -282,8 +282,9 @@ def _exclusions(
     admissions: Sequence[Admission],
     listed: BoolArray | None,
 ) -> list[Mapping[str, str]]:
-    """Exclusions of each query in ``rows``. ``wanted`` covers all queries, ``listed`` only those; None: nothing
-    excluded.
+    """Exclusions of each query in ``rows``.
+
+    ``wanted`` covers all queries, ``listed`` only those; None: nothing excluded.
     """
     return [
         _all_exclusions(

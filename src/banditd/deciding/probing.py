@@ -28,8 +28,10 @@ SPREADS: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class ProbedArm:
-    """An arm to probe. probability : of asking it, in (0, 1], given that the query is probed. reserve_usd : set
-    aside for the call.
+    """An arm to probe.
+
+    probability : of asking it, in (0, 1], given that the query is probed.
+    reserve_usd : set aside for the call.
     """
 
     arm: str

@@ -42,8 +42,10 @@ class Parted:
     incumbent: Side
 
     def facts(self, arms: BoolArray, names: Sequence[str]) -> Mapping[str, object]:
-        """The record as logged with the decision. arms : bool (n_arms,), those its vector covers. names : of all
-        arms.
+        """The record as logged with the decision.
+
+        arms : bool (n_arms,), those its vector covers.
+        names : of all arms.
         """
         if self.part.anchor:
             return {

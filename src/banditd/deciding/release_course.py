@@ -105,8 +105,9 @@ def started(release: Release, by: Author) -> Step:
 
 
 def observed(release: Release, outcomes: Iterable[UnitOutcome], at_us: int) -> Step:
-    """The release after these outcomes; each is the first of its kind for its unit. Its tests are modified in
-    place.
+    """The release after these outcomes; each is the first of its kind for its unit.
+
+    Its tests are modified in place.
     """
     for outcome in outcomes:
         release.tests.add(release.terms, outcome, at_us)
@@ -262,8 +263,9 @@ def alarm_words(release: Release, alarm: Alarm) -> str:
 
 
 def difference_words(measure: str, interval: tuple[float, float]) -> str:
-    """The interval of candidate minus incumbent, in words. Guardrails are stated as the share without an error,
-    refusal, ...
+    """The interval of candidate minus incumbent, in words.
+
+    Guardrails are stated as the share without an error, refusal, ...
     """
     low, high = interval
     return f"candidate less incumbent lies between {low:+.3f} and {high:+.3f} ({measure}, more is better)"

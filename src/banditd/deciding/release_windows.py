@@ -69,8 +69,9 @@ class Windows:
 
 
 def false_alarms_per_month(share: float) -> float:
-    """Expected number if the candidate is equal and every window has enough answers. share : candidate's traffic,
-    in [0, 1).
+    """Expected number if the candidate is equal and every window has enough answers.
+
+    share : candidate's traffic, in [0, 1).
     """
     if share >= 1.0:
         return 0.0

@@ -37,10 +37,10 @@ class AgreementTest:
         self.labels += 1
         if BAD < one.label < GOOD:
             return
-        mine, others = (self._good, self._bad) if one.label >= GOOD else (self._bad, self._good)
+        same_side, others = (self._good, self._bad) if one.label >= GOOD else (self._bad, self._good)
         if not others:
-            if len(mine) < MAX_WAITING:
-                mine.append(one.score)
+            if len(same_side) < MAX_WAITING:
+                same_side.append(one.score)
             return
         other = others.pop(0)
         difference = one.score - other if one.label >= GOOD else other - one.score

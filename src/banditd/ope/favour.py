@@ -65,8 +65,10 @@ class Favour:
 
 @dataclass(slots=True)
 class _Sums:
-    """What was seen under one label. arm, others : values of the arm and of the others that wait to be compared;
-    difference, power : sums of the differences so far, and of their squares.
+    """What was seen under one label.
+
+    arm, others : values of the arm and of the others that wait to be compared; difference, power : sums of the
+    differences so far, and of their squares.
     """
 
     arm: list[float] = field(default_factory=list)
@@ -93,14 +95,14 @@ class _Comparison:
     def add(self, value: float, label: int, *, own: bool) -> None:
         """One answer: compared with the mean of all that wait on the other side, or it waits."""
         sums = self.labels.setdefault(label, _Sums())
-        mine, theirs = (sums.arm, sums.others) if own else (sums.others, sums.arm)
-        if not theirs:
-            if len(mine) < MAX_WAITING:
-                mine.append(value)
+        waiting, others = (sums.arm, sums.others) if own else (sums.others, sums.arm)
+        if not others:
+            if len(waiting) < MAX_WAITING:
+                waiting.append(value)
             return
-        count = len(theirs)
-        difference = (value - sum(theirs) / count) * (1.0 if own else -1.0)
-        theirs.clear()
+        count = len(others)
+        difference = (value - sum(others) / count) * (1.0 if own else -1.0)
+        others.clear()
         surer = count / (count + 1.0)  # the more were compared with, the less its variance
         self.weight += surer
         self.total += surer * difference

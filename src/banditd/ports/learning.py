@@ -60,7 +60,7 @@ class FoldItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredSegment:
-    """Packed sufficient statistics of one arm over one epoch (``bandit.statistics.ArmSums.pack``)."""
+    """Packed sufficient statistics of one arm over one epoch (``bandit.posterior.statistics.ArmSums.pack``)."""
 
     arm: str
     epoch: int

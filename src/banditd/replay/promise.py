@@ -121,11 +121,11 @@ def _of_seed(plan: Plan, run: SeedRun, baseline: int) -> dict[str, object]:
     got, base = score[row, run.chosen], score[:, baseline]
     spent, base_usd = cost[row, run.chosen], cost[:, baseline]
 
-    def ratio(ours: FloatArray, theirs: FloatArray, part: slice) -> float | None:
-        mine, other = ours[part], theirs[part]
-        known = np.isfinite(mine) & np.isfinite(other)
+    def ratio(earned: FloatArray, reference: FloatArray, part: slice) -> float | None:
+        own, other = earned[part], reference[part]
+        known = np.isfinite(own) & np.isfinite(other)
         total = float(other[known].sum())
-        return float(mine[known].sum()) / total if total > 0.0 else None
+        return float(own[known].sum()) / total if total > 0.0 else None
 
     last = slice(n - max(n // 3, 1), n)
     verdict = run.verdict

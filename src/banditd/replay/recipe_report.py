@@ -108,21 +108,21 @@ def _one(
     recipe, played = arms.recipes[place], arms.played[place]
     arm = len(arms.models) + place
     rows, chosen = np.concatenate([run.rows for run in runs]), np.concatenate([run.chosen for run in runs])
-    mine = chosen == arm
-    here = rows[mine]
+    is_recipe = chosen == arm
+    recipe_rows = rows[is_recipe]
     categories = plan.data.category[rows]
     names = {int(plan.data.category[row]): plan.data.category_of(int(row)) for row in plan.scored}
     return {
         **_named(recipe),
         "like": plan.data.arms[like],
-        "share": float(mine.mean()),
+        "share": float(is_recipe.mean()),
         "share_of_category": {
-            names[label]: float(mine[categories == label].mean()) for label in np.unique(categories).tolist()
+            names[label]: float(is_recipe[categories == label].mean()) for label in np.unique(categories).tolist()
         },
-        "calls": float(played.called[here].sum(axis=1).mean()) if here.size else None,
+        "calls": float(played.called[recipe_rows].sum(axis=1).mean()) if recipe_rows.size else None,
         "settled": None if recipe.stage is None else float(1.0 - played.unsettled[recipe.stage][plan.scored].mean()),
-        "utility": known_mean(utility[here, arm]),
-        "gain_over_like": known_mean(utility[here, arm] - utility[here, like]),
+        "utility": known_mean(utility[recipe_rows, arm]),
+        "gain_over_like": known_mean(utility[recipe_rows, arm] - utility[recipe_rows, like]),
     }
 
 

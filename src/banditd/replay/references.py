@@ -96,10 +96,10 @@ def budget_headroom(got: FloatArray, score: FloatArray, cost_usd: FloatArray, bu
 
     None where both references coincide, because the budget buys nothing but the cheapest arm.
     """
-    mine, means = known_mean(got), column_means(score)
+    earned, means = known_mean(got), column_means(score)
     cheapest = float(means[int(cost_usd.mean(axis=0).argmin())])
     mixture = mixture_utility(score, cost_usd, budget_usd, 0.0)
-    return None if mine is None or mixture - cheapest <= 1e-3 else (mine - cheapest) / (mixture - cheapest)
+    return None if earned is None or mixture - cheapest <= 1e-3 else (earned - cheapest) / (mixture - cheapest)
 
 
 def phases(n: int) -> Sequence[tuple[str, slice]]:

@@ -1,1 +1,1 @@
-"""Floor 3: the walk of a query, the walk of a reward, and their neighbours. No HTTP, no SQL."""
+"""Floor 3: routing a query, taking a reward, and everything around them. No HTTP, no SQL."""

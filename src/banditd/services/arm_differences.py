@@ -1,6 +1,6 @@
-"""Where the arms of a configuration and the arms that run differ. Pure: no clock, no I/O.
+"""How the configured arms differ from the running ones. Pure: no clock, no I/O.
 
-Every field of ``core.types.Arm`` that an operator may set is compared, whatever fields there are.
+Every field of ``core.types.Arm`` that an operator may set is compared.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Literal
 from banditd.core.types import Arm
 
 Plain = Mapping[str, Any]
-"""A field of an arm, by name, as JSON has it; those of its price as ``price.NAME``."""
+"""Fields of an arm by name, as in JSON; those of its price are ``price.NAME``."""
 
 _NOT_SET = frozenset({"policy", "arm", "created_at_us", "updated_at_us", "generation"})
 ARM_FIELDS = tuple(f.name for f in dataclasses.fields(Arm) if f.name not in _NOT_SET)
@@ -22,9 +22,9 @@ PRICE = "price"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmDifference:
-    """What has to be done to an arm that runs, so that it is as the configuration says.
+    """The change that would make a running arm match the configuration.
 
-    fields : of an arm to add its values; of one to change (what runs, what the configuration says).
+    fields : for an arm to add, its values; for one to change, (running value, configured value).
     """
 
     policy: str
@@ -34,7 +34,7 @@ class ArmDifference:
 
 
 def plain_fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of an arm in one form, from its JSON or from ``dataclasses.asdict``."""
+    """The fields of an arm in one form, given its JSON or the result of ``dataclasses.asdict``."""
     made: dict[str, Any] = {}
     for name in ARM_FIELDS:
         value = values[name]
@@ -60,10 +60,10 @@ def plain_arms(arms: tuple[Arm, ...] | list[Arm]) -> dict[str, dict[str, Any]]:
 def arm_differences(
     policy: str, wanted: Mapping[str, Plain], running: Mapping[str, Plain], *, prices: bool = True
 ) -> list[ArmDifference]:
-    """What the configuration says of a policy's arms against what runs: arms to add, to change, to delete.
+    """The arms of a policy to add, change and delete so that the running ones match the configuration.
 
-    ``prices`` is false where a file of prices has the word. A configuration that names no arm leaves them all to
-    HTTP: nothing differs.
+    prices : False if a price file determines them. If the configuration lists no arms, they are managed over HTTP and
+    nothing differs.
     """
     if not wanted:
         return []
@@ -86,7 +86,7 @@ def arm_differences(
 
 
 def nested(fields: Plain) -> dict[str, Any]:
-    """Plain fields as HTTP takes them: the price is an object."""
+    """Plain fields in the form that HTTP takes, with the price as an object."""
     made: dict[str, Any] = {}
     for name, value in fields.items():
         outer, _, inner = name.partition(".")

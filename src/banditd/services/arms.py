@@ -1,6 +1,6 @@
-"""Arms at run time: add, patch, delete, look. Statistics of the other arms do not move.
+"""Managing arms at run time: add, change, delete, read. The statistics of other arms are not affected.
 
-Not the choice among them (``routing``), nor their learning (``learner``).
+Choosing among arms is in ``routing``, learning in ``learner``.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from banditd.services.promising.switching import check_deletion
 
 logger = logging.getLogger(__name__)
 PATCHABLE = frozenset(ARM_FIELDS)
-# What the graduation report says of an arm that was never granted a quota.
+# The graduation report of an arm that never had an onboarding quota.
 NO_QUOTA: Mapping[str, object] = dict.fromkeys(
     ("state", "rewards", "reward", "incumbents", "difference", "clusters", "recommendation")
 )
 
 
-async def _nobody(policy: str, arm: str) -> None:
-    """No release wants to know."""
+async def _ignore_disabled(policy: str, arm: str) -> None:
+    """Used when no release has to be told about disabled arms."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ArmView:
     """An arm with everything known about it.
 
-    statistics : rewards, mean reward with its interval, shares: what ``services.arms`` computes.
-    price_history : (since, price), oldest first; microseconds since the epoch.
-    onboarding : how much of its quota a new arm has used, and what became of it (``services.onboarding``).
-    duplicate : the change was made before, under the same request key; ``arm`` is as that left it.
+    statistics : rewards, mean reward with its interval, shares.
+    price_history : (since, price), oldest first, since in microseconds since the epoch.
+    onboarding : how much of its quota a new arm has used, and the outcome (``services.reports.onboarding``).
+    duplicate : the same request was made before under the same key; ``arm`` is as that request left it.
     """
 
     arm: Arm
@@ -73,12 +73,14 @@ class ArmService:
         self._clock = clock
         self._upstreams = upstreams
         self._changed = changed
-        self.disabled: Callable[[str, str], Awaitable[None]] = _nobody  # called with every arm that is disabled
+        self.disabled: Callable[[str, str], Awaitable[None]] = (
+            _ignore_disabled  # called with every arm that is disabled
+        )
         self._statistics = statistics
         self._graduation = graduation
 
     async def list(self, policy: str, of: str | None = None) -> list[ArmView]:
-        """Every arm of a policy, or the one named ``of`` alone, with usage and statistics.
+        """Every arm of a policy (or only the one named ``of``) with usage and statistics.
 
         Raises NotFoundError for an unknown policy.
         """
@@ -103,7 +105,7 @@ class ArmService:
         ]
 
     async def positions(self, policy: str) -> Mapping[str, int]:
-        """The place of every arm that the policy ever had: it never changes, and nobody else gets it."""
+        """The permanent position of every arm that the policy ever had; it is never reused."""
         self._require_policy(policy)
         return await self._store.positions(policy)
 
@@ -114,10 +116,11 @@ class ArmService:
         raise _unknown_arm(policy, arm)
 
     async def add(self, arm: Arm, key: RequestKey | None = None, *, anew: bool = True) -> ArmView:
-        """Add an arm; it is routable when this returns. Raises ConflictError, NotFoundError (policy).
+        """Add an arm; it can be routed to when this returns. Raises ConflictError, NotFoundError (policy).
 
-        key : of the request; under one that was used for the same request before, nothing is added again.
-        anew : under the name of a deleted arm: a new arm, that learns from nothing; False: that one goes on.
+        key : of the request; a repeat under the same key adds nothing.
+        anew : what to do with the name of a deleted arm. True: a new arm that has learned nothing. False: the deleted
+        one continues.
         """
         self._require_policy(arm.policy)
         self._require_upstream(arm.upstream)
@@ -134,15 +137,15 @@ class ArmService:
         price_from_us: int | None = None,
         key: RequestKey | None = None,
     ) -> ArmView:
-        """Change fields of an arm; a new price counts from the next decision on, or from ``price_from_us``.
+        """Change fields of an arm. A new price applies from the next decision on, or from ``price_from_us``.
 
-        What is not in ``changes`` stays, whoever changes it meanwhile. ``price`` is a ``Price``, or a mapping of
-        those of its fields that change.
+        Fields not in ``changes`` keep their present values, even if others change them meanwhile. ``price`` is a
+        ``Price``, or a mapping of its changed fields.
 
         Raises
         ------
-        NotFoundError : no such policy or arm. InvalidInputError : a field that cannot be changed, shares that
-        contradict each other, a price that would begin in the past.
+        NotFoundError : no such policy or arm. InvalidInputError : a field that cannot be changed, contradictory
+        shares, or a price that would begin in the past.
         """
         self._require_policy(policy)
         unknown = sorted(set(changes) - PATCHABLE)
@@ -164,8 +167,8 @@ class ArmService:
             if price is not None and price_from_us is not None:
                 if price_from_us <= now_us:
                     raise InvalidInputError(
-                        "a price cannot begin in the past: what was charged stays charged; "
-                        "leave valid_from out for now",
+                        "a price cannot begin in the past, since what was charged stays charged; "
+                        "leave valid_from out to start now",
                         field="/price/valid_from",
                     )
                 later = _price_of(price, current), price_from_us
@@ -173,7 +176,7 @@ class ArmService:
                 values["price"] = _price_of(price, current)
             if not values and current.recipe is None:
                 return ArmChange(current, later)
-            # Never before what it changes, or the price history would end with the older of the two.
+            # Later than the version it changes, or the price history would end with the older of the two.
             changed_at_us = max(now_us, current.updated_at_us + 1)
             changed = dataclasses.replace(current, **values, updated_at_us=changed_at_us)
             priced = changed if later is None else dataclasses.replace(changed, price=later[0])
@@ -187,7 +190,7 @@ class ArmService:
         return view
 
     async def _stored(self, arm: Arm, duplicate: bool) -> ArmView:
-        """An arm as a change has left it. For a repeat, as the first request left it, whatever came after."""
+        """An arm as a change left it; for a repeated request, as the first one left it."""
         with _stored_already():
             if not duplicate:
                 await self._changed()
@@ -199,10 +202,10 @@ class ArmService:
         return dataclasses.replace(view, duplicate=True)
 
     async def delete(self, policy: str, arm: str, key: RequestKey | None = None) -> bool:
-        """Take an arm out of routing for good; its decisions and statistics stay.
+        """Remove an arm from routing for good; its decisions and statistics stay.
 
-        Returns whether that was done before, for the same request under ``key``. Raises NotFoundError, and
-        ConflictError for the baseline of a rollout or a shadow.
+        Returns whether the same request, under ``key``, was already carried out. Raises NotFoundError, and
+        ConflictError for the baseline of a rollout or of shadow mode.
         """
         check = partial(check_deletion, runtime_of(self._runtimes, policy))
         duplicate = await self._store.delete(policy, arm, self._clock.now_us(), key, check)
@@ -214,12 +217,12 @@ class ArmService:
     async def seed(self, policy: str, arms: Sequence[Arm]) -> int:
         """Create the configured arms that this database has never seen. Returns how many.
 
-        An arm that was changed or deleted over the API stays as it was left: the database is the truth.
+        An arm that was changed or deleted over the API stays so: the database is authoritative.
         """
         return await self._store.seed(policy, arms, self._clock.now_us())
 
     async def adopt_due_prices(self) -> None:
-        """Give arms the scheduled prices whose time has come."""
+        """Apply scheduled prices whose time has come."""
         due = await self._store.adopt_due_prices(self._clock.now_us())
         for policy, arm in due:
             logger.info("arm.price_due", extra={"policy": policy, "arm": arm})
@@ -230,7 +233,7 @@ class ArmService:
         runtime_of(self._runtimes, policy)
 
     def _require_no_baseline(self, policy: str, arm: str) -> None:
-        """Refuse a cap for the arm that the promise names: it could never be switched again."""
+        """Refuse a cap for the promise's baseline: that arm could then never be chosen as the baseline again."""
         promise = self._runtimes[policy].switches.promise
         if promise is not None and promise.baseline == arm:
             raise InvalidInputError(
@@ -251,13 +254,13 @@ class ArmService:
 
 @contextmanager
 def _stored_already() -> Iterator[None]:
-    """The change is committed: a database that fails from here on must not be told as if nothing had been stored."""
+    """From here on the change is committed: a database failure must not look as if nothing had been stored."""
     try:
         yield
     except StorageUnavailableError as error:
         raise OutcomeUnknownError(
-            "The change of the arm is stored, but the database did not answer when it was read again. Read the arm, "
-            "or send the same request again with the same Idempotency-Key: nothing is changed twice.",
+            "The change of the arm is stored, but the database did not answer when the arm was read back. Read the "
+            "arm, or send the same request with the same Idempotency-Key again: nothing is changed twice.",
             retry_after_s=error.retry_after_s,
         ) from error
 
@@ -290,8 +293,8 @@ def _view(
 def _check_same_recipe(current: Arm, values: Mapping[str, Any]) -> None:
     if values.get("recipe", current.recipe) != current.recipe:
         raise InvalidInputError(
-            f"what {current.arm} is made of stays: the log and what was learned are of that. Delete it, and add the "
-            "other under a name of its own",
+            f"what {current.arm} is made of cannot change, because the log and the statistics belong to it. Delete "
+            "it, and add the other recipe under a new name",
             code="RECIPE_FIXED",
             field="/recipe",
         )
@@ -303,7 +306,7 @@ def _check_new(arm: Arm, arms: Sequence[Arm]) -> None:
 
 
 def check_shares(arm: Arm, arms: Sequence[Arm]) -> None:
-    """Refuse shares that cannot hold together. Raises InvalidInputError."""
+    """Refuse shares that contradict each other. Raises InvalidInputError."""
     if arm.min_share > arm.max_share:
         raise InvalidInputError(
             f"min_share {arm.min_share:g} is above max_share {arm.max_share:g}", field="/min_share"
@@ -312,14 +315,14 @@ def check_shares(arm: Arm, arms: Sequence[Arm]) -> None:
     least = sum(other.min_share for other in others) + arm.min_share * arm.enabled
     if arm.enabled and arm.min_share > 0.0 and least > 1.0 + 1e-12:
         raise InvalidInputError(
-            f"the enabled arms' min_share would add up to {least:g}; all together they may take 1",
+            f"the enabled arms' min_share would add up to {least:g}; the sum may be at most 1",
             field="/min_share",
         )
     capped = [*others, arm] if arm.enabled else others
     most = sum(other.max_share for other in capped)
     if arm.max_share < 1.0 and capped and most < 1.0 - 1e-12:
         raise InvalidInputError(
-            f"the enabled arms' max_share would add up to {most:g}: nobody might answer the rest of the traffic; "
+            f"the enabled arms' max_share would add up to {most:g}, so no arm could answer the rest of the traffic; "
             "raise one, or enable another arm first",
             field="/max_share",
         )

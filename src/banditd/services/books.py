@@ -1,4 +1,4 @@
-"""What a decision of one policy is asked and told by, beside its view."""
+"""The per-process records that a policy's decisions consult and update, next to its view."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from banditd.services.releasing.book import ReleaseBook
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyBooks:
-    """guard : breakers and caps. The others hold what is promised, budgeted, released and held on to."""
+    """guard : breakers and caps. The others keep promises, budgets, releases and anchors."""
 
     guard: SoftExclusions
     budget: BudgetBook

@@ -1,22 +1,23 @@
-"""Breakers: which arms are left alone because their calls fail, and when they are tried again. Pure but for state.
+"""Breakers: which arms to avoid because their calls fail, and when to try them again. No clock, no I/O.
 
-One per policy and process. Whoever learns how an upstream call ended tells it here (``count``): usage reports of
-clients and calls of our own alike. Routing asks ``exclusions``, and says with ``drawn`` whom it sent a query to.
+One per policy and process. Whoever learns how an upstream call ended reports it with ``count``: clients' usage
+reports as well as the gateway's own calls. Routing asks ``exclusions``, and reports with ``drawn`` which arm gets a
+query.
 
-What an error does depends on its class:
+The effect of an error depends on its class:
 
-| class | what it does |
+| class | effect |
 |---|---|
 | transport, timeout, server | counts: ``errors`` in a row open the breaker for ``open_s`` |
-| overload | with a told wait: excluded for exactly that long (an hour at most); without one it counts |
-| auth | opens at once: the next call with that key fails too |
-| request, context, policy, client_gone | nothing: the query's or the client's doing |
+| overload | with a stated wait: excluded for that long (at most an hour); without one it counts |
+| auth | opens at once: the next call with that key would fail too |
+| request, context, policy, client_gone | none: caused by the query or the client |
 
-No wait is believed that ends later than its length from now: a clock that was ahead leaves no arm alone for longer.
+A wait whose end is further away than its length is ignored: it was set by a clock that was ahead.
 
-When the time of an open breaker is over it is half-open: the next decision that draws the arm is the probe, and the
-arm is left alone until it is known how that went (or for another ``open_s``, where nobody tells). Success closes the
-breaker, an error that counts opens it again.
+After ``open_s`` the breaker is half-open: the next decision that draws the arm is a probe, and the arm is excluded
+until the probe's result is reported (or for another ``open_s`` if it never is). A success closes the breaker, an
+error that counts opens it again.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import Final
 
 from banditd.core.attempts import ErrorClass
 
-# A wait beyond this is not believed: the arm is tried again.
+# A stated wait longer than this is cut to it.
 MOST_COOL_DOWN_S: Final = 3600.0
 _COUNTED: Final = frozenset({"transport", "timeout", "server", "overload"})
 
@@ -37,9 +38,9 @@ _ENDS: Final = {
 
 @dataclass(slots=True)
 class _Breaker:
-    """errors : in a row. Times in microseconds; 0: not open, no probe under way, not cooling down.
+    """errors : in a row. Times are in microseconds; 0: not open, no probe under way, not cooling down.
 
-    cool_us : how long it cools down in all.
+    cool_us : total length of the cool-down.
     """
 
     errors: int = 0
@@ -52,7 +53,8 @@ class _Breaker:
 class Breakers:
     """The breakers of one policy's arms.
 
-    errors : that count, in a row, until an arm is excluded; 0: never, whatever happens. open_s : seconds.
+    errors : number of counting errors in a row that excludes an arm; 0: never.
+    open_s : seconds.
     """
 
     def __init__(self, *, errors: int, open_s: float) -> None:
@@ -61,14 +63,18 @@ class Breakers:
         self._arms: dict[str, _Breaker] = {}
 
     def count(self, arm: str, error: ErrorClass | None, *, now_us: int, retry_after_s: float | None = None) -> None:
-        """Note how a call of that arm ended. ``error`` None: it answered. retry_after_s : of an overload, if told."""
+        """Record how a call of that arm ended.
+
+        ``error`` None: it answered.
+        retry_after_s : wait stated by an overloaded upstream.
+        """
         if not self._limit:
             return
         if error is None:
             self._close(arm, now_us)
             return
         breaker = self._arms.setdefault(arm, _Breaker())
-        breaker.probe_until_us = 0  # however it ended, the next may be sent when the breaker lets it
+        breaker.probe_until_us = 0  # a probe, if there was one, has ended
         if error == "overload" and retry_after_s is not None:
             wait_us = int(min(max(retry_after_s, 0.0), MOST_COOL_DOWN_S) * 1e6)
             if not _lasts(breaker.cool_until_us, wait_us=breaker.cool_us, now_us=now_us):
@@ -79,17 +85,17 @@ class Breakers:
             self._open(breaker, now_us)
         elif error in _COUNTED:
             breaker.errors += 1
-            # Errors that come in while it is open are of calls that were under way: they do not prolong it.
+            # Errors that arrive while it is open belong to calls already under way: they do not prolong it.
             if breaker.errors >= self._limit and not self._is_open(breaker, now_us):
                 self._open(breaker, now_us)
 
     @property
     def idle(self) -> bool:
-        """Whether no arm has failed so far."""
+        """Whether no arm has failed yet."""
         return not self._arms
 
     def drawn(self, arm: str, now_us: int) -> None:
-        """A decision sends its query there: where the breaker is half-open, that is the probe."""
+        """A decision has drawn the arm: if its breaker is half-open, that is the probe."""
         breaker = self._arms.get(arm)
         if breaker is not None and breaker.open_until_us and not self._is_open(breaker, now_us):
             breaker.probe_until_us = now_us + self._open_us
@@ -101,14 +107,14 @@ class Breakers:
             breaker.probe_until_us = 0
 
     def half_open(self, now_us: int) -> bool:
-        """Whether the next decision may be the probe of an arm."""
+        """Whether the next decision may probe an arm."""
         return any(
             breaker.open_until_us and not self._is_open(breaker, now_us) and not self._is_probed(breaker, now_us)
             for breaker in self._arms.values()
         )
 
     def exclusions(self, now_us: int) -> dict[str, str]:
-        """Arms to leave alone now, with the reason: ``cooling_down``, ``breaker_open`` or ``breaker_probe``."""
+        """Excluded arms with the reason: ``cooling_down``, ``breaker_open`` or ``breaker_probe``."""
         excluded: dict[str, str] = {}
         for arm, breaker in self._arms.items():
             if _cools(breaker, now_us):
@@ -120,7 +126,7 @@ class Breakers:
         return excluded
 
     def away(self, now_us: int) -> dict[str, tuple[str, int]]:
-        """The same arms: (reason, until when at the latest in microseconds since the epoch)."""
+        """The excluded arms: (reason, latest end of the exclusion in microseconds since the epoch)."""
         found = {arm: (reason, self._arms[arm]) for arm, reason in self.exclusions(now_us).items()}
         return {arm: (reason, int(getattr(breaker, _ENDS[reason]))) for arm, (reason, breaker) in found.items()}
 
@@ -129,7 +135,7 @@ class Breakers:
         breaker.open_until_us = now_us + self._open_us
 
     def _close(self, arm: str, now_us: int) -> None:
-        """A success ends the row of errors, but not a wait that the upstream has asked for."""
+        """A success resets the error count, but not a wait that the upstream asked for."""
         breaker = self._arms.pop(arm, None)
         if breaker is not None and _cools(breaker, now_us):
             self._arms[arm] = _Breaker(cool_until_us=breaker.cool_until_us, cool_us=breaker.cool_us)

@@ -1,4 +1,4 @@
-"""The bundle of services that the layer above calls: ``daemon.open`` fills it."""
+"""The services that the web layer calls; ``daemon.open`` creates them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from banditd.services.walks import Rewards, Routing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """Everything that a request handler may call. ``gateway``: None where it is off. ``judges``: without any."""
+    """Everything that a request handler may call. ``gateway`` is None if it is off, ``judges`` if there are none."""
 
     routing: Routing
     rewards: Rewards

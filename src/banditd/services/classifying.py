@@ -1,7 +1,7 @@
-"""A policy's classifier: a model is asked for a label of a query before it is routed, and the label becomes a tag.
+"""A policy's classifier: before routing, a model is asked to label the query, and the label becomes a tag.
 
-It never fails a query: what gives no label in ``timeout_s`` leaves the query as it was. A call is a task of its own,
-which outlives the queries that wait for it: it is booked, and its label remembered, whatever becomes of them.
+It never fails a query: if there is no label within ``timeout_s``, the query stays as it was. A call is a task of its
+own and outlives the queries that wait for it: it is always charged, and its label cached.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from banditd.services.patience import patiently
 
 logger = logging.getLogger(__name__)
 SPENT_PAUSE_S: Final = 60.0
-"""After which the account is looked at again, where it had no money left."""
+"""How long to wait before an account without money is checked again."""
 CLOSE_S: Final = 2.0
-"""For which the end of a daemon waits for calls that are under way."""
+"""How long a daemon that is closing waits for running calls."""
 MOST_REPLY_BYTES: Final = 262_144
-"""A longer reply is no label, and is not read: that would hold the event loop."""
+"""A longer reply is not a label and is not parsed, which would hold up the event loop."""
 _MOST_LABEL_CHARS: Final = 1000
 _CALLS: Final = "classifier"
 
 
 class _Labelled(NamedTuple):
-    """label : None where there is none. outcome : of ``ClassifierMetrics.queries``."""
+    """label : None if there is none. outcome : of ``ClassifierMetrics.queries``."""
 
     label: str | None
     outcome: str
 
 
 class Classifier:
-    """One policy's, on one replica. keyed_hash : of a text: what is remembered of it."""
+    """The classifier of one policy in one process. keyed_hash : hashes a text; labels are cached by hash."""
 
     def __init__(
         self,
@@ -72,10 +72,10 @@ class Classifier:
         self._spent_until_s = 0.0
 
     async def tagged(self, query: Query) -> tuple[Query, Mapping[str, float]]:
-        """The query with the tag, and what to note of where that comes from.
+        """The query with its tag, and the facts to record about where the tag came from.
 
-        As it was where its caller has set the tag, without a text, and where it has its arm already: one that it
-        names itself, or that of a turn under way.
+        The query is unchanged if its caller has set the tag, if it has no text, or if its arm is already fixed (named
+        by the query, or kept by an open turn).
         """
         rule, text = self.rule, query.text
         has_arm = query.pinned or (query.turn is not None and query.turn.open)
@@ -87,10 +87,12 @@ class Classifier:
         return replace(query, tags={**query.tags, rule.tag: label}), {CLASSIFIED + rule.tag: 1.0}
 
     async def close(self) -> None:
-        """Wait a moment for the calls that are under way, and until all are booked: the others as reserved."""
+        """Wait briefly for running calls, then until all are charged; unfinished ones are charged what was
+        reserved.
+        """
         if self._under_way:
             _, late = await asyncio.wait(self._under_way.values(), timeout=CLOSE_S)
-            for call in late:  # no query waits for them any more
+            for call in late:  # no query is waiting for them any more
                 call.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         await asyncio.gather(*self._booking, return_exceptions=True)
@@ -119,11 +121,11 @@ class Classifier:
         try:
             async with self._places:
                 found = await self._ask(text, until_s)
-        except BanditdError as error:  # the account is not to be had
+        except BanditdError as error:  # the account could not be read
             logger.warning("classifier.failed", extra={"policy": self.rule.policy, "code": error.code})
             return _Labelled(None, "failed")
         except Exception:
-            # Whatever it is, it is no reason to refuse a query.
+            # No error here may refuse a query.
             logger.exception("classifier.crashed", extra={"policy": self.rule.policy})
             return _Labelled(None, "failed")
         if found.outcome in {"labelled", "no_label"} and self.rule.cache:
@@ -133,7 +135,7 @@ class Classifier:
         return found
 
     async def _ask(self, text: str, until_s: float) -> _Labelled:
-        """One call, where there is time, money and hope for it."""
+        """Make one call, if there is enough time and money and the upstream's breaker is closed."""
         rule, now_us = self.rule, self._clock.now_us()
         if monotonic() < self._spent_until_s:
             return _Labelled(None, "spent")
@@ -185,14 +187,14 @@ class Classifier:
         return _Labelled(label, "no_label" if label is None else "labelled")
 
     def _cost_of_failure(self, error: UpstreamError, reserved: JudgeCost, sent: int) -> JudgeCost:
-        """Who answers too late has worked all the same: then what was reserved stands."""
+        """The cost of a failed call. A call that timed out was probably served, so its full reserve is charged."""
         if error.usage is not None:
             return cost_of(self.rule.price, sent, error.usage, 0)
         late = error.error_class == "timeout" and not error.local and error.code != "timeout_connect"
         return reserved if late else JudgeCost(calls=1)
 
     def _book(self, cost: JudgeCost, reserved: JudgeCost, reserved_at_us: int) -> None:
-        """What the call took, in place of what was reserved for it. No query waits for that."""
+        """Charge what the call cost, in place of its reserve, in the background."""
         self._metrics.spend.labels(self.rule.policy).inc(cost.cost_usd)
         beyond = replace(cost, calls=0, cost_usd=cost.cost_usd - reserved.cost_usd)
         task = asyncio.create_task(self._settle(beyond, reserved_at_us), name="classifier account")

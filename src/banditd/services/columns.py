@@ -1,4 +1,4 @@
-"""The decisions of a turn as columns: a call for each column costs less than one for each decision."""
+"""Decisions as columns: one call per column is cheaper than one call per decision."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from banditd.core.types import Decision, Query
 from banditd.deciding.decide import Decided, Situation
 
 Columns = Mapping[str, Iterable[Any]]
-"""Fields of decisions by name, one value for each decision; endless where all have the same."""
+"""Decision fields by name, one value per decision; an endless iterable if all have the same value."""
 
 _AS_IN_QUERY: Final = ("session_id", "session_key", "tags", "key_name", "request_key", "reference", "origin")
 _KEPT: Final = (*_AS_IN_QUERY, "deferred")
@@ -23,17 +23,17 @@ _in_order: Final = itemgetter(*Decision._fields)
 
 
 def decisions_of(columns: Columns) -> Iterator[Decision]:
-    """The decisions that have these fields, all of them."""
+    """The decisions with these fields; all fields must be given."""
     return map(Decision._make, zip(*_in_order(columns), strict=False))
 
 
 def query_columns(queries: Sequence[Query]) -> Columns:
-    """What a decision keeps of its query as it came."""
+    """What decisions copy from their queries."""
     return dict(zip(_KEPT, zip(*map(_of_query, queries), strict=True), strict=True))
 
 
 def drawn_columns(situation: Situation, decided: Decided) -> dict[str, Any]:
-    """The columns of a batch that its arrays hold; vectors are over the arms that were drawn from."""
+    """The columns that a batch's arrays hold; vectors cover the arms that were drawn from."""
     view, draw, scores, priced = situation.view, decided.draw, decided.scores, decided.priced
     names, chosen = view.snapshot.arms, [view.arms[i] for i in draw.index.tolist()]
     vectors: dict[str, Any] = {

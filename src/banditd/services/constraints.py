@@ -1,4 +1,6 @@
-"""The operator's constraints: embedded at the start, found for a query, tried on their examples."""
+"""The operator's constraints: embedding them at start, finding those that apply to a query, and testing their
+examples.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,13 @@ from banditd.deciding.constraints import Constraint
 from banditd.ports import Encoder
 
 AT_ONCE_CHARS: Final = 512
-"""Longer texts are searched apart: for some patterns a text can be written in which a search takes a second."""
-_THREADS: Final = ThreadPoolExecutor(2, "constraints")  # a search keeps nobody else from running Python
-_PACE: Final = SharedPace()  # of all queries: those of a batch come at once
+"""Longer texts are searched in a thread: some patterns can take a second on a text written to provoke that."""
+_THREADS: Final = ThreadPoolExecutor(2, "constraints")  # a search releases the interpreter lock
+_PACE: Final = SharedPace()  # shared by all queries, since a batch brings many at once
 
 
 class Example(NamedTuple):
-    """A query for which a constraint must hold, or must not."""
+    """A query to which a constraint must, or must not, apply."""
 
     text: str
     tags: Mapping[str, str]
@@ -43,7 +45,7 @@ async def embedded(constraints: Iterable[Constraint], encoder: Encoder) -> tuple
 async def holding(
     constraints: Sequence[Constraint], text: str | None, tags: Mapping[str, str], embedding: FloatArray | None
 ) -> tuple[ArmConstraint, ...]:
-    """What the constraints that hold for a query say, in their order. embedding : of its text, (d,), or None."""
+    """The rules of the constraints that apply to a query, in order. embedding : of its text, (d,), or None."""
     if text is not None and len(text) > AT_ONCE_CHARS and any(one.when.searches for one in constraints):
         return await asyncio.get_running_loop().run_in_executor(
             _THREADS, lambda: tuple(one.arms for one in constraints if one.when.hold(text, tags, embedding))
@@ -59,7 +61,7 @@ async def holding(
 
 
 async def wrong_examples(constraint: Constraint, examples: Iterable[Example], encoder: Encoder) -> list[Example]:
-    """Those for which the constraint does not do as they say. constraint : embedded."""
+    """The examples that the constraint gets wrong. constraint : with embeddings."""
     return [
         one
         for one in examples

@@ -1,4 +1,4 @@
-"""Names for conversations that nobody has named: the same for the same beginning, and telling nothing of it."""
+"""Names for unnamed conversations: the same for the same beginning, without revealing anything about it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ PREFIX: Final = "conversation-"
 
 
 class ConversationNames:
-    """A keyed hash of what does not change from turn to turn."""
+    """A keyed hash of the parts of a conversation that do not change from turn to turn."""
 
     def __init__(self, secrets: Secrets) -> None:
-        # Copied for each name: the library sets a new one up from its key far more slowly.
+        # Copied for each name, which is far faster than setting up a new one from the key.
         self._keyed = hmac.new(secrets.key("conversation"), digestmod=hashlib.sha256)
 
     def name(self, key_name: str | None, reported: str, setting: bytes, opening: bytes) -> str:
         """``conversation-`` and 32 hexadecimal digits.
 
-        key_name : of the API key. reported : what the client calls it, or perhaps many. setting, opening : how it
-        began.
+        key_name : of the API key.
+        reported : the client's own name, which several conversations may share.
+        setting, opening : how the conversation began.
         """
         parts = ((key_name or "").encode(), reported.encode("utf-8", "surrogatepass"), setting, opening)
         stated = b"".join(piece for part in parts for piece in (len(part).to_bytes(8, "big"), part))

@@ -1,6 +1,6 @@
-"""From prepared queries to decisions: situations, waves, and what a draw does to budgets and caps.
+"""Turns prepared queries into decisions: builds situations, forms waves, updates budgets and caps after each draw.
 
-What is decided is ``deciding``'s; here it meets the counters of this process and becomes a value to commit.
+The decision itself is made in ``deciding``; here it meets this process' counters and becomes a value to commit.
 """
 
 from __future__ import annotations
@@ -40,10 +40,11 @@ _NO_PROMISE: Final[Columns] = dict.fromkeys(("keep", "baseline", "promise", "own
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Prepared:
-    """A query with all that had to be waited for; what may change meanwhile is noted anew.
+    """A query with everything that had to be awaited; what may have changed meanwhile is looked up again.
 
-    degraded : why its embedding is missing, or None. input_hash : of a long text, see ``InputRecord``. The others as
-    in ``Case``.
+    degraded : why its embedding is missing, or None.
+    input_hash : of a long text, see ``InputRecord``.
+    The other fields are as in ``Case``.
     """
 
     runtime: PolicyRuntime
@@ -59,7 +60,7 @@ class Prepared:
 
     @property
     def session(self) -> tuple[str, str] | None:
-        """The session whose arm the query keeps, None where it keeps none."""
+        """(policy, session) whose arm the query keeps, or None."""
         query = self.query
         key = query.session_key
         if key is None or query.new_session_arm:
@@ -69,7 +70,9 @@ class Prepared:
 
     @property
     def cache(self) -> tuple[str, str] | None:
-        """The session whose arm may have the query's beginning in its prompt cache, None where that is no matter."""
+        """(policy, session) whose arm may have the start of the query in its prompt cache; None if that does not
+        matter.
+        """
         turn = self.query.turn
         if turn is None or turn.open or turn.sent_share <= 0.0 or turn.cache_s <= 0.0:
             return None
@@ -77,7 +80,7 @@ class Prepared:
 
 
 class TurnDecider:
-    """Decides for queries of any policies that are ready at the same time."""
+    """Decides all queries, of any policies, that are ready at the same time."""
 
     def __init__(
         self,
@@ -97,16 +100,16 @@ class TurnDecider:
         self.input_record = input_record
 
     def decide_one(self, prepared: Prepared) -> Decision | BanditdError:
-        """What becomes of a query, without waiting. What it draws is reserved and counted as in ``decide_all``."""
+        """Decide one query without waiting. Its draw is reserved and counted as in ``decide_all``."""
         made: dict[int, Decision | BanditdError] = {}
         self._decide_batch([prepared], {}, self._rng.random(1), [0], made)
         return made[0]
 
     async def decide_all(self, prepared: Sequence[Prepared]) -> list[Decision | BanditdError]:
-        """What becomes of each query, as if they were decided one by one in this order.
+        """Decide each query as if they were decided one by one in this order.
 
-        Between waves others may have the event loop: where all queries touch one account, a wave is one query.
-        What is drawn is reserved with the budgets and counted for the caps: ``undo`` what is not committed.
+        Queries that affect each other are decided in different waves, and other tasks may run between waves. Draws
+        are reserved with the budgets and counted for the caps: call ``undo`` for decisions that are not committed.
         """
         made: dict[int, Decision | BanditdError] = {}
         drawn: dict[tuple[str, str], str] = {}  # arms that sessions were given here, by (policy, session)
@@ -123,7 +126,7 @@ class TurnDecider:
                     drawn.update({key: one.arm for key, one in _sessions(prepared, wave, made)})
                     await pace.step()
         except BaseException:
-            # Nobody will commit them.
+            # They will not be committed.
             reserved = (one for i, one in made.items() if not prepared[i].query.dry_run)
             self.undo(one for one in reserved if isinstance(one, Decision))
             raise
@@ -134,7 +137,7 @@ class TurnDecider:
     ) -> list[int]:
         now_us = self._clock.now_us()
         runtimes = {prepared[i].runtime.name: prepared[i].runtime for i in rest}
-        # A cap, or a breaker that probes: each decision of the policy may take an arm from the next.
+        # With a cap or a half-open breaker, each decision of the policy may exclude an arm for the next.
         counting = {name for name, one in runtimes.items() if self._books[name].guard.counts(one.view, now_us)}
 
         def touches(i: int) -> Sequence[Hashable]:
@@ -147,7 +150,7 @@ class TurnDecider:
         return next_wave(rest, touches if counting else touched.__getitem__, accounts, at_once)
 
     def undo(self, decisions: Iterable[Decision]) -> None:
-        """Undo what a draw has reserved: these were not committed, so they cost nothing and use up no share."""
+        """Undo the reservations of decisions that were not committed: they cost nothing and use up no share."""
         for made in decisions:
             self._books[made.policy].budget.release(made.charges)
             self._books[made.policy].guard.take_back(self._runtimes[made.policy].view, made.arm)
@@ -160,10 +163,10 @@ class TurnDecider:
         at: Sequence[int],
         made: dict[int, Decision | BanditdError],
     ) -> None:
-        """Queries of one policy that change nothing for each other: into ``made``, at their places.
+        """Decide queries of one policy that do not affect each other; results go into ``made`` at their indices.
 
-        Those that share an account are decided under its terms of now. One for which these have changed by those
-        before it is left out, as if it had not been in the batch.
+        Queries that share an account are decided under its present terms. A query whose terms were changed by an
+        earlier one in the batch is left out, as if it had not been in it.
         """
         runtime = prepared[0].runtime
         contexts = runtime.builder.contexts([one.described for one in prepared])
@@ -177,8 +180,8 @@ class TurnDecider:
             made[at[i]] = error
         rows = decided.rows.tolist()
         if rows:
-            taken, theirs = [prepared[i] for i in rows], [cases[i] for i in rows]
-            decisions, kept = self._decisions(situation, decided, parted, taken, theirs)
+            taken, taken_cases = [prepared[i] for i in rows], [cases[i] for i in rows]
+            decisions, kept = self._decisions(situation, decided, parted, taken, taken_cases)
             made.update(compress(zip([at[i] for i in rows], decisions, strict=True), kept))
             for admission in compress(decided.admissions, map(not_, kept)):
                 for stop in admission.stopped:
@@ -189,7 +192,7 @@ class TurnDecider:
     def _decide(
         self, situation: Situation, cases: list[Case], uniforms: FloatArray
     ) -> tuple[Decided, Sequence[Parted | None]]:
-        """What is decided, and of each row of it what it has to do with a release or an anchor; nothing without."""
+        """The decided batch, and for each row its part in a release or an anchor (empty if there is neither)."""
         books = self._books[cases[0].query.policy]
         book = books.anchor if books.release.idle else books.release
         parts = None if book.idle else book.parts(cases)
@@ -209,7 +212,7 @@ class TurnDecider:
             exploration_floor=config.settings.floor,
             cost_weight=config.cost_weight,
             resources=config.resources,
-            # A cap is the policy's: whom the rest of the traffic is sent to answers all of it.
+            # Caps limit the policy only: the arm that answers the rest of the traffic has none.
             soft=books.guard.exclusions(view, now_us, books.promise.rest(view)),
         )
 
@@ -223,9 +226,7 @@ class TurnDecider:
     ) -> tuple[Iterator[Decision], Sequence[bool]]:
         """The decisions of a batch, and which of them hold (``charged_columns``).
 
-        Made column by column: a call for each column costs less than one for each decision.
-
-        taken, cases : those of ``decided.rows``. What is drawn is reserved and counted, but for dry runs.
+        taken, cases : those of ``decided.rows``. Draws are reserved and counted, except for dry runs.
         """
         runtime, view, now_us = taken[0].runtime, situation.view, situation.now_us
         config, snapshot, queries = runtime.config, view.snapshot, [one.query for one in taken]
@@ -264,7 +265,7 @@ class TurnDecider:
     def _promised(
         self, situation: Situation, decided: Decided, cases: Sequence[Case], durable: Sequence[bool]
     ) -> Columns:
-        """What each decision logs of its promise, which notes it."""
+        """What each decision logs about its promise; records the decisions with the promise."""
         book = self._books[cases[0].query.policy].promise
         if book.idle:
             return _NO_PROMISE
@@ -275,7 +276,7 @@ class TurnDecider:
     def _released(
         self, situation: Situation, decided: Decided, parted: Sequence[Parted | None], durable: Sequence[bool]
     ) -> Iterable[Mapping[str, object] | None]:
-        """What each decision logs of a release, which notes it, or of an anchor."""
+        """What each decision logs about a release or an anchor; records the decisions with the release."""
         if not parted:
             return repeat(None)
         for one in compress(parted, durable):
@@ -286,7 +287,7 @@ class TurnDecider:
 
 
 def turn_size(runtimes: Iterable[PolicyRuntime]) -> int:
-    """How many queries of these may be decided before others have the event loop: fewer where there are many arms."""
+    """How many queries may be decided before other tasks get the event loop; fewer if there are many arms."""
     n_arms = max(map(len, map(_arms_of, runtimes)), default=1)
     return max(1, min(MOST_QUERIES, MOST_CELLS // max(n_arms, 1)))
 
@@ -299,7 +300,7 @@ def _by_policy(prepared: Sequence[Prepared], indices: Sequence[int]) -> Iterable
 
 
 def _touched(one: Prepared) -> Sequence[Hashable]:
-    """What the decision of a query changes for others, beside its accounts: its session."""
+    """What a query's decision changes for others, apart from its accounts: its session."""
     session_key = one.query.session_key
     return () if session_key is None else ((one.runtime.name, session_key),)
 
@@ -307,7 +308,7 @@ def _touched(one: Prepared) -> Sequence[Hashable]:
 def _sessions(
     prepared: Sequence[Prepared], indices: Sequence[int], made: Mapping[int, Decision | BanditdError]
 ) -> Iterator[tuple[tuple[str, str], Decision]]:
-    """(policy, session) and the decision of those that will be stored with a session."""
+    """(policy, session) and decision of those that will be stored with a session."""
     for i in indices:
         one, query = made.get(i), prepared[i].query
         key = query.session_key
@@ -316,7 +317,7 @@ def _sessions(
 
 
 def _case(one: Prepared, context: Context, drawn: Mapping[tuple[str, str], str]) -> Case:
-    """The case, with the arm that its session was drawn a moment ago, if it was."""
+    """The case of a prepared query; its session's arm may have been drawn earlier in this turn."""
     session = one.session if drawn else None
     return Case(
         query=one.query,

@@ -1,7 +1,7 @@
-"""Signed links with which somebody without an API key may say what an answer was worth: the signature is the right.
+"""Signed feedback links: with one, people without an API key can rate an answer. The signature is the authorisation.
 
-A link holds all that it stands for; nothing of it is stored. It ends with its time, and when the database's secret is
-another one.
+A link contains everything it stands for; nothing is stored. It expires at a given time, or when the database's secret
+changes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MAX_TOKEN: Final = 4096
 class FeedbackLink:
     """What a link stands for: two values (thumb up, thumb down) of one metric, from one source, for one decision.
 
-    question, up, down : words of the page, empty for its own.
+    question, up, down : texts on the page; empty for the defaults.
     """
 
     decision_id: str
@@ -45,7 +45,7 @@ class FeedbackLink:
 
 
 class FeedbackService:
-    """Makes links, reads them, and takes the votes that come by them."""
+    """Creates links, reads them, and records the votes made with them."""
 
     def __init__(
         self,
@@ -72,22 +72,25 @@ class FeedbackService:
         words: tuple[str, str, str],
         owner: str | None,
     ) -> tuple[str, int]:
-        """(the token of a new link, when it ends in microseconds): with the reward window, or in ``expires_in_s``.
+        """Returns (token of a new link, its expiry in microseconds).
 
-        words : question, up and down; empty for the page's own. owner : the API key that may link its own decisions
-        only.
+        The link expires with the reward window, or after ``expires_in_s``.
+
+        words : question, up and down; empty for the page's own.
+        owner : name of an API key that may only link its own decisions; None: any decision.
 
         Raises
         ------
-        NotFoundError : no such decision. ForbiddenError : another key's. InvalidInputError : an unknown source.
+        NotFoundError : no such decision. ForbiddenError : another key's decision. InvalidInputError : an unknown
+        source.
         """
         made: Any = await self._decisions.get(decision_id)
         if made is None:
             raise NotFoundError(f"no decision {decision_id}", code="DECISION_NOT_FOUND", field="/decision_id")
         if owner is not None and made["key_name"] not in {None, owner}:
             raise ForbiddenError(
-                f"decision {decision_id} was made with another API key, and this one has the scope reward:own; "
-                "the scope reward is for every decision",
+                f"decision {decision_id} was made with another API key, and this key only has the scope reward:own; "
+                "the scope reward covers every decision",
                 code="DECISION_OF_ANOTHER_KEY",
             )
         source = self._source(made["policy"], source)
@@ -107,17 +110,17 @@ class FeedbackService:
         return self._token(link), expires_at_us
 
     def link_of(self, decision: Decision) -> str:
-        """The token of a link for a decision that was made just now, until its reward window closes."""
+        """The token of a link for a decision just made, valid until its reward window closes."""
         source = self._source(decision.policy, None)
         link = FeedbackLink(decision_id=decision.decision_id, expires_at_us=decision.expires_at_us, source=source)
         return self._token(link)
 
     def read(self, token: str) -> FeedbackLink:
-        """What a token stands for.
+        """The link that a token stands for.
 
         Raises
         ------
-        NotFoundError : it was not made here, or something of it was changed. GoneError : its time is over.
+        NotFoundError : it was not made by this daemon, or was altered. GoneError : it has expired.
         """
         text, _, signature = token.partition(".")
         payload, given = _decode(text), _decode(signature)
@@ -127,10 +130,10 @@ class FeedbackService:
             or len(token) > MAX_TOKEN
             or not hmac.compare_digest(given, self._sign(payload))
         ):
-            raise NotFoundError("this link is not whole, or it was not made here", code="FEEDBACK_LINK_UNKNOWN")
+            raise NotFoundError("this link is incomplete, or was not made here", code="FEEDBACK_LINK_UNKNOWN")
         version, decision_id, expires_s, *stated = json.loads(payload)
         if version != _VERSION:
-            raise NotFoundError("this link is of another release", code="FEEDBACK_LINK_UNKNOWN")
+            raise NotFoundError("this link was made by another version of banditd", code="FEEDBACK_LINK_UNKNOWN")
         if self._clock.now_us() >= expires_s * 1_000_000:
             raise GoneError("the time for this feedback is over", code="FEEDBACK_LINK_EXPIRED")
         metric, source, question, up, down = stated or (METRIC, SOURCE, "", "", "")
@@ -145,7 +148,7 @@ class FeedbackService:
         )
 
     async def vote(self, link: FeedbackLink, thumb: str) -> RewardReceipt:
-        """Count a vote once; another one by the same link replaces it. Raises what a reward raises."""
+        """Record a vote; a later one by the same link replaces it. Raises the same errors as submitting a reward."""
         reward = RewardInput(
             decision_id=link.decision_id,
             thumb=thumb,
@@ -160,7 +163,7 @@ class FeedbackService:
         return outcome
 
     def _source(self, policy: str, stated: str | None) -> str:
-        """As whose word votes count: as was said, else ``human``, or the first source where there is no such."""
+        """The source that votes are recorded under: as stated, else ``human``, else the policy's first source."""
         runtime = self._runtimes.get(policy)
         sources = () if runtime is None else tuple(runtime.config.rewards.sources)
         source = stated or (SOURCE if SOURCE in sources or not sources else sources[0])

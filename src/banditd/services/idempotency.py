@@ -1,8 +1,8 @@
-"""Requests that come again under the key of an earlier one: they are answered with what was decided then.
+"""Repeated requests under the same idempotency key: they get the answer of the first one.
 
-Looked up before anything is decided, so that a repeat costs one read and is answered even where nothing could be
-decided any more (a budget is used up, the arm is gone). What two requests do at the same time is the commit's to
-settle (``ports.Committed.repeated``).
+They are looked up before anything is decided. So a repeat costs one read and is answered even if nothing could be
+decided any more (a budget is used up, the arm is gone). Requests under the same key at the same time are resolved by
+the commit (``ports.Committed.repeated``).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ Outcome = Decision | BanditdError
 async def repeat_or_route(
     decisions: RoutingLog, queries: Sequence[Query], route: Callable[[Sequence[Query]], Awaitable[list[Outcome]]]
 ) -> list[Outcome]:
-    """One outcome per query, in order; ``route`` decides those that have no key, or a new one.
+    """One outcome per query, in order; ``route`` decides those without a key or with a new one.
 
-    Raises ConflictError where a key was used for another request: then nothing is decided.
+    Raises ConflictError if a key was used for another request; then nothing is decided.
     """
     keyed = [(query.policy, key) for query in queries if (key := key_of(query)) is not None]
     if not keyed:
@@ -38,12 +38,12 @@ async def repeat_or_route(
 
 
 def key_of(query: Query) -> RequestKey | None:
-    """The key under which the query's decision is kept: a dry run keeps nothing."""
+    """The key under which the query's decision is stored; None for a dry run, which stores nothing."""
     return None if query.dry_run else query.request_key
 
 
 def answered(outcome: Outcome) -> Decision:
-    """The decision, or its error raised."""
+    """Return the decision, or raise the error."""
     if isinstance(outcome, BanditdError):
         raise outcome
     return outcome

@@ -1,4 +1,4 @@
-"""A step that is taken now and then beside the requests, for as long as the daemon runs."""
+"""A step that is repeated in the background for as long as the daemon runs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Final
 
 from banditd.core.errors import BanditdError
 
-LONGEST_REST_S: Final = 0.5  # a busy machine must not make what is kept up old
+LONGEST_REST_S: Final = 0.5  # so that what the loop maintains stays current even on a busy machine
 
 
 class Loop:
-    """One task. A step that fails is logged as ``<what>.failed``, a bug as ``<what>.crashed``, and it goes on.
+    """One background task. It survives errors: they are logged as ``<what>.failed``, bugs as ``<what>.crashed``.
 
-    every_s : seconds between two steps, unless it is woken. rests : times as long as a step has worked others have
-    the process to themselves, but half a second at most.
+    every_s : seconds between steps, unless it is woken.
+    rests : after a step the loop pauses for this many times the step's duration, but at most half a second.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Loop:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin; the first step comes after ``every_s``."""
+        """Start the task; the first step comes after ``every_s``."""
         self._task = asyncio.create_task(self._run(), name=self._name)
 
     def wake(self) -> None:
@@ -44,14 +44,14 @@ class Loop:
         self._woken.set()
 
     async def stop(self) -> None:
-        """End after the present step."""
+        """Stop after the present step."""
         self._stopped.set()
         self._woken.set()
         if self._task is not None:
             await self._task
 
     async def once(self) -> None:
-        """Take one step now, and survive it."""
+        """Take one step now; errors are logged."""
         try:
             await self._step()
         except BanditdError as error:

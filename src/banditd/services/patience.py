@@ -1,4 +1,4 @@
-"""Work that is asked for again while the database is away for a moment."""
+"""Retrying work while the database is briefly unavailable."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from banditd.core.errors import UnavailableError
 
 T = TypeVar("T")
 AGAIN_S: Final = (0.5, 2.0, 8.0)
-"""Seconds before each further try: what was paid for is not lost for a moment's trouble."""
+"""Pauses before each retry, in seconds, so that work that was paid for survives a short outage."""
 
 
 async def patiently(work: Callable[[], Awaitable[T]], again_s: Sequence[float] | None = None) -> T:
-    """Once more after a pause while the database is away. Raises UnavailableError where it stays so."""
+    """Do ``work``, and retry after pauses while the database is unavailable.
+
+    Raises UnavailableError if it stays so.
+    """
     for wait_s in AGAIN_S if again_s is None else again_s:
         try:
             return await work()
@@ -24,7 +27,7 @@ async def patiently(work: Callable[[], Awaitable[T]], again_s: Sequence[float] |
 
 
 async def together(works: Iterable[Awaitable[object]]) -> None:
-    """Do them at the same time. What one of them raises is raised when all have ended."""
+    """Do them concurrently, wait until all have ended, then raise the first error."""
     for outcome in await asyncio.gather(*works, return_exceptions=True):
         if isinstance(outcome, BaseException):
             raise outcome

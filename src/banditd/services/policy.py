@@ -1,4 +1,6 @@
-"""What one process holds of one policy: settings, arms, learned state, current view. Nothing here draws or stores."""
+"""The state of one policy in one process: settings, arms, learned state, current view. It neither draws nor
+stores.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +31,9 @@ from banditd.services.template_names import TemplateNames
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceRule:
-    """Scale and noise of one reward source: ``minimum`` means 0, ``maximum`` means 1.
+    """Scale and noise of one reward source: ``minimum`` is mapped to 0, ``maximum`` to 1.
 
-    of_judge : the source of a judge of the daemon: no client may send it.
+    of_judge : the source belongs to a judge of the daemon; clients may not use it.
     """
 
     minimum: float = 0.0
@@ -43,7 +45,7 @@ class SourceRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewardRules:
-    """The life of a reward in one policy; late_policy is ``learn``, ``log`` or ``reject``."""
+    """When and how rewards count in one policy. late_policy is ``learn``, ``log`` or ``reject``."""
 
     window_s: float = 604_800.0
     late_policy: str = "learn"
@@ -55,10 +57,11 @@ class RewardRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicySwitches:
-    """What an operator turns while the daemon runs.
+    """What an operator can switch while the daemon runs.
 
-    promise : None for none. rollout : share of the traffic that the policy decides, in [0, 1]; the baseline answers
-    the rest. mode : ``route``, or ``shadow``: the policy decides and logs, the baseline answers.
+    promise : or None.
+    rollout : share of the traffic that the policy decides, in [0, 1]; the baseline answers the rest.
+    mode : ``route``; or ``shadow``: the policy decides and logs, the baseline answers.
     """
 
     promise: PromiseRule | None = None
@@ -67,12 +70,12 @@ class PolicySwitches:
 
     @property
     def idle(self) -> bool:
-        """Whether the policy is left alone."""
+        """Whether the policy's decisions have no effect."""
         return self.promise is None and self.rollout >= 1.0 and self.mode == "route"
 
     @property
     def baseline(self) -> str:
-        """Which arm stands for the rest: ``dearest`` or an arm's name."""
+        """The arm that answers the rest: ``dearest`` or an arm's name."""
         return "dearest" if self.promise is None else self.promise.baseline
 
 
@@ -101,17 +104,18 @@ class PolicyConfig:
 
 class GivesTag(Protocol):
     async def tagged(self, query: Query) -> tuple[Query, Mapping[str, float]]:
-        """The query, perhaps with one more tag, and what to note of that among its facts. Raises nothing."""
+        """The query, possibly with one more tag, and the facts to record about that. Raises nothing."""
 
 
 class PolicyRuntime:
-    """The mutable cell of one policy: routing reads ``view``, the learner and the arm service replace it.
+    """The mutable state of one policy: routing reads ``view``; the learner and the arm service replace it.
 
-    state : what ``view`` was made of, the learner's to change; reports read it. None before the learner has started.
-    switches : as they stand, the configuration's with what was patched since.
-    template_names : what prompt templates are called, where they are a context tag.
-    constraints : the configuration's, with the embeddings of their utterances once there is an encoder.
-    classifier : gives queries a tag, where the policy has one.
+    state : what ``view`` was made from. Only the learner changes it; reports read it. None until the learner has
+    started.
+    switches : as they are now: the configuration plus later patches.
+    template_names : names prompt templates, if the template is a context tag.
+    constraints : the configured ones, with embedded utterances once there is an encoder.
+    classifier : adds a tag to queries; None if there is none.
     """
 
     def __init__(self, config: PolicyConfig, builder: ContextBuilder) -> None:
@@ -126,7 +130,7 @@ class PolicyRuntime:
         self._view: RouteView | None = None
         self.published_at_us = 0
         self.published: Callable[[], None] | None = None  # called with every snapshot
-        self.rebind: Callable[[], None] | None = None  # called before that, while ``state`` is the snapshot's
+        self.rebind: Callable[[], None] | None = None  # called just before that
         self.template_names: TemplateNames | None = None
         self.constraints = config.constraints
         self.classifier: GivesTag | None = None
@@ -157,7 +161,7 @@ class PolicyRuntime:
         return None if self.state is None else self.state.cluster_contexts()
 
     def name_template(self, query: Query) -> None:
-        """Give the query its prompt template as a tag, where that is a context tag and the caller names none."""
+        """Add the query's prompt template as a tag, if that is a context tag and the caller has not set it."""
         names = self.template_names
         if names is None or query.template is None or PROMPT_TEMPLATE in query.tags:
             return
@@ -166,7 +170,7 @@ class PolicyRuntime:
             query.tags = {**query.tags, PROMPT_TEMPLATE: names.name(outline)}
 
     def described(self, query: Query, embedding: FloatArray | None) -> Described:
-        """What the features of a query are made of; ``embedding`` None: of its text alone (degraded)."""
+        """The inputs of a query's features; ``embedding`` None: from its text alone (degraded)."""
         if query.tags and not query.dry_run:
             self.builder.tag_columns.note(query.tags)
         return self.builder.describe(
@@ -189,21 +193,23 @@ class PolicyRuntime:
 
     @property
     def may_have_recipes(self) -> bool:
-        """Whether an arm is a recipe, as far as the arms have been read."""
+        """Whether any arm is a recipe, among the arms read so far."""
         return not self.arms or any(arm.recipe is not None for arm in self.arms)
 
     def refresh_usage(self, usage: Mapping[str, ArmUsage]) -> None:
-        """Adopt newer usage totals: they move predicted costs and onboarding, not the statistics."""
+        """Adopt newer usage totals. They affect predicted costs and onboarding, not the statistics."""
         self.usage = dict(usage)
         self._rebuild()
 
     def adopt_settled(self, counts: Mapping[Stage, tuple[float, float]]) -> None:
-        """Adopt how often the members of recipes settled a query, for the next view: it moves what recipes cost."""
+        """Adopt, for the next view, how often members of recipes settle a query, which determines what recipes
+        cost.
+        """
         self._rates = SettlingRates(counts)
 
     @property
     def billed(self) -> Mapping[str, float]:
-        """Arms that cost something else than their price says, by the newest reports: ``Amounts.billed``."""
+        """Arms whose reported cost differs from their price: see ``Amounts.billed``."""
         return {} if self._amounts is None else self._amounts.billed
 
     def adopt_amounts(self, amounts: Amounts) -> None:
@@ -216,18 +222,18 @@ class PolicyRuntime:
             self._view = self.view_of(self._view.snapshot, self.arms)
 
     def view_of(self, snapshot: Snapshot, arms: Sequence[Arm]) -> RouteView:
-        """What these arms would cost, do and may beside a snapshot of theirs; published to nobody."""
+        """The view of these arms with a snapshot of theirs, without publishing it."""
         return build_view(snapshot, arms, self.usage, self._amounts, self._rates)
 
     def tier_of(self, arm: Arm) -> str | None:
-        """What somebody said of the arm, else what the tier table says of its model, if there is one."""
+        """The arm's quality tier: the operator's statement, else the tier table's for its model, else None."""
         table = self.config.tier_table
         return arm.quality_tier or (None if table is None else table.tier_of(arm.upstream_model))
 
     def priors(self) -> list[ArmPrior]:
-        """What the configuration says of the arms before data: never what usage reports say, lest it drift.
+        """The configured priors of the arms. Usage reports never change them, so that they stay fixed.
 
-        A recipe is expected to be like the model with the last word.
+        A recipe's prior resembles that of the model that is asked last.
         """
         arms = resolved(self.arms, calls_of(self.arms, SettlingRates()))
         recipes = [arm.recipe for arm in arms if arm.recipe is not None]

@@ -1,7 +1,7 @@
-"""The walk of a query: what has to be waited for, the decision, commit, answer.
+"""Routing a query: await what is needed, decide, commit, answer.
 
-``RoutingService.route`` is that list, top to bottom. It never learns, and nothing after the draw changes the
-probabilities that were logged.
+``RoutingService.route`` is that list, top to bottom. It never learns, and nothing after the draw changes the logged
+probabilities.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from banditd.services.input_hash import is_long
 from banditd.services.policy import PolicyRuntime, runtime_of
 from banditd.services.turns import Ahead, Outcome, Turns
 
-# Every refusal of a commit brings the newest sums, so a decision is refused again only when others spend meanwhile.
+# A refused commit returns the newest totals, so a decision is refused again only if others spend in the meantime.
 BUDGET_ATTEMPTS = 8
 NO_TEXT = "no_text"
 _NO_NOTES: Mapping[str, float] = MappingProxyType({})
@@ -38,9 +38,9 @@ _SELECTED = attrgetter("policy", "arm", "explored")
 
 
 class RoutingService:
-    """Decides which arm answers, and logs it before saying so.
+    """Decides which arm answers a query, and commits the decision before returning it.
 
-    alone : decide and commit every query in its own task, so that traces show who waited for what.
+    alone : decide and commit every query in its own task, so that traces show what each query waited for.
     """
 
     def __init__(
@@ -91,7 +91,10 @@ class RoutingService:
         return await self._durable(prepared, self._turns.join(prepared))
 
     async def ahead(self, query: Query) -> Ahead:
-        """Like ``route``, but a query alone is told while its commit is under way: its call can be prepared."""
+        """Like ``route``, but a query that is alone in its turn gets its decision while it is being committed.
+
+        The caller can prepare the upstream's call in the meantime; it must await ``Ahead.durable`` before sending it.
+        """
         if self._alone or query.dry_run or key_of(query) is not None:
             return Ahead(await self.route(query))
         prepared = await self._prepare(query)
@@ -104,7 +107,7 @@ class RoutingService:
             raise
         if decision is None:
             return Ahead(await self._durable(prepared, answer))
-        answer.add_done_callback(_heard)
+        answer.add_done_callback(_retrieve_error)
         return Ahead(decision, partial(self._durable, prepared, answer))
 
     async def _durable(self, prepared: Prepared, answer: asyncio.Future[Outcome]) -> Decision:
@@ -114,18 +117,18 @@ class RoutingService:
         return await self._settle(prepared, decision, committed)
 
     async def route_batch(self, queries: Sequence[Query]) -> list[Decision | BanditdError]:
-        """Route many queries; one that fails does not hurt the others. All are committed together."""
+        """Route many queries, committed together; a query that fails does not affect the others."""
         return await repeat_or_route(self._decisions, queries, self._route_new)
 
     def recipes_of(self, decision: Decision) -> Mapping[str, Mapping[str, object]]:
-        """What the recipes among the decision's arms are made of, by name, with the models to call."""
+        """For each recipe among the decision's arms: what it is made of, with the models to call."""
         runtime = self._runtimes.get(decision.policy)
         return {} if runtime is None else handed_out(runtime.view, decision.arms)
 
     async def _route_new(self, queries: Sequence[Query]) -> list[Decision | BanditdError]:
         prepared = []
         labelled = await self._all_labelled(queries)
-        for first in range(0, len(queries), MOST_QUERIES):  # all at once would hold the loop for as long
+        for first in range(0, len(queries), MOST_QUERIES):  # in parts, so that the event loop is not held too long
             these = (self._prepare(*one) for one in labelled[first : first + MOST_QUERIES])
             prepared += [_or_error(one) for one in await asyncio.gather(*these, return_exceptions=True)]
         made = iter(await self._decider.decide_all([one for one in prepared if isinstance(one, Prepared)]))
@@ -145,9 +148,9 @@ class RoutingService:
         return results
 
     async def _settle(self, prepared: Prepared, made: Decision, committed: Committed) -> Decision:
-        """The decision that holds: this one, that of the same request key, or another where a budget refused.
+        """The final decision: this one, an earlier one under its request key, or a new one if a budget refused it.
 
-        Raises why it could not be stored.
+        Raises the error if it could not be stored.
         """
         failed = committed.failed.get(made.decision_id)
         if failed is not None:
@@ -156,7 +159,7 @@ class RoutingService:
         if before is not None:
             return answered(before)
         full = committed.refused.get(made.decision_id)
-        return made if full is None else await self._decide_anew(prepared, full)
+        return made if full is None else await self._decide_again(prepared, full)
 
     def _decide_one(self, prepared: Prepared) -> Decision:
         made = self._decider.decide_one(prepared)
@@ -165,9 +168,9 @@ class RoutingService:
         return made
 
     async def _labelled(self, query: Query) -> tuple[Query, Mapping[str, float]]:
-        """The query with the tag of its policy's classifier, and what to note of that.
+        """The query with its policy's classifier tag, and the facts to record about it.
 
-        Nobody waits or pays for it while the baseline answers everything.
+        The classifier is not called while the baseline answers everything.
         """
         runtime = self._runtimes.get(query.policy)
         if runtime is None or runtime.classifier is None or not runtime.switches.rollout:
@@ -175,16 +178,16 @@ class RoutingService:
         return await runtime.classifier.tagged(query)
 
     async def _all_labelled(self, queries: Sequence[Query]) -> list[tuple[Query, Mapping[str, float]]]:
-        """The same at once: one behind the other, the last would wait as often as there are parts of a batch."""
+        """``_labelled`` for all queries at once, so that the parts of a batch do not wait for one another."""
         policies = {query.policy for query in queries}
         if all(one.classifier is None for name, one in self._runtimes.items() if name in policies):
             return [(query, _NO_NOTES) for query in queries]
         return await asyncio.gather(*map(self._labelled, queries))
 
     async def _prepare(self, query: Query, notes: Mapping[str, float] | None = None) -> Prepared:
-        """Everything that has to be waited for, before the decision that waits for nothing.
+        """Await everything that the decision needs; the decision itself waits for nothing.
 
-        notes : what is to be noted of its label, where it was asked for already.
+        notes : facts about the query's label, if the classifier was asked before.
         """
         runtime = runtime_of(self._runtimes, query.policy)
         check_keep(query, promised=runtime.switches.promise is not None)
@@ -211,30 +214,30 @@ class RoutingService:
             input_hash=await self._decider.input_record.hashed(text) if text is not None and is_long(text) else None,
         )
         if self._books[runtime.name].budget.rules or prepared.session is not None or prepared.cache is not None:
-            await self._find_newest(prepared)
+            await self._look_up_latest(prepared)
         return prepared
 
-    async def _find_newest(self, prepared: Prepared) -> None:
-        """Note the session's arm and the accounts, as they are now."""
-        # Looked up every time: another replica, or an earlier query, may have drawn the session's arm afresh since.
+    async def _look_up_latest(self, prepared: Prepared) -> None:
+        """Look up the session's arm and the accounts as they are now."""
+        # Look it up every time: another replica or an earlier query may have drawn a new arm for the session.
         session, cache, query = prepared.session, prepared.cache, prepared.query
         prepared.session_arm = None if session is None else await self._session_arm(prepared, session)
         if cache is not None:
-            await self._find_cache(prepared, cache)
+            await self._look_up_cache(prepared, cache)
         budgets = self._books[prepared.runtime.name].budget
         if budgets.rules:
             prepared.accounts = await budgets.accounts(query, self._clock.now_us())
 
     async def _session_arm(self, prepared: Prepared, session: tuple[str, str]) -> str | None:
-        """The session's arm; not one that a candidate gave it that was taken back since."""
+        """The session's arm, unless it came from a candidate that has since been rolled back."""
         release = self._books[prepared.runtime.name].release
         if not release.ended or prepared.query.turn is not None:
             return await self._decisions.session_arm(*session)
         found = await self._decisions.session(*session)
         return None if found is None or release.gave(session[1], found.updated_at_us) else found.arm
 
-    async def _find_cache(self, prepared: Prepared, cache: tuple[str, str]) -> None:
-        """Note the arm that may have the beginning of the query in its prompt cache."""
+    async def _look_up_cache(self, prepared: Prepared, cache: tuple[str, str]) -> None:
+        """Look up the arm that may have the start of the query in its prompt cache."""
         turn = prepared.query.turn
         found = await self._decisions.session(*cache)
         if turn is None or found is None or self._clock.now_us() - found.updated_at_us > turn.cache_s * 1e6:
@@ -242,25 +245,25 @@ class RoutingService:
         else:
             prepared.cached_arm, prepared.cached_tokens = found.arm, prepared.input_tokens * turn.sent_share
 
-    async def _decide_anew(self, prepared: Prepared, full: AccountKey) -> Decision:
-        """Decide anew: the sums, known by now, showed a limit that the first decision would have exceeded."""
+    async def _decide_again(self, prepared: Prepared, full: AccountKey) -> Decision:
+        """Decide again with the newest totals: the first decision would have exceeded a limit."""
         while True:
             for _ in range(BUDGET_ATTEMPTS):
-                await self._find_newest(prepared)
+                await self._look_up_latest(prepared)
                 decision = self._decide_one(prepared)
                 committed = await self._commit([decision])
                 if decision.decision_id not in committed.refused:
                     return await self._settle(prepared, decision, committed)
                 full = committed.refused[decision.decision_id]
             account = self._books[prepared.runtime.name].budget.known(full)
-            if account is not None:  # else its window has ended meanwhile
+            if account is not None:  # otherwise its window has ended
                 raise exhausted(account, self._clock.now_us())
 
     async def _embed(self, query: Query) -> tuple[FloatArray | None, str | None]:
         """The embedding, or the reason why there is none."""
         if query.embedding is not None:
             return query.embedding, None
-        reason = NO_TEXT  # images alone, say: routed, as far as that can be, by what else is known
+        reason = NO_TEXT  # for example only images: routed by whatever else is known
         if query.text is not None:
             try:
                 return await self._encoder.encode(query.text), None
@@ -270,13 +273,13 @@ class RoutingService:
         return None, reason
 
     async def _commit(self, decisions: Sequence[Decision], committing: Callable[[], None] | None = None) -> Committed:
-        """Make decisions durable, but for those that a budget refuses or whose request key was used."""
+        """Commit decisions, except those that a budget refuses or whose request key was used before."""
         try:
             committed = await self._decisions.append(decisions, committing)
         except BaseException:
             self._decider.undo(decisions)
             raise
-        # Of the refused ones too: it is their accounts that are not as was believed.
+        # Include the refused decisions' policies: it is their accounts whose totals were out of date.
         policies = {made.policy for made in decisions} if committed.accounts else ()
         not_made = committed.not_made
         if not_made:
@@ -293,14 +296,14 @@ class RoutingService:
         return committed
 
 
-def _heard(answer: asyncio.Future[Outcome]) -> None:
-    """Who has gone away does not ask why nothing was decided."""
+def _retrieve_error(answer: asyncio.Future[Outcome]) -> None:
+    """Retrieve the error of an answer that nobody awaits any more, so that asyncio does not log it."""
     if not answer.cancelled():
         answer.exception()
 
 
 def _or_error(found: Prepared | BaseException) -> Prepared | BanditdError:
-    """What was prepared, or why it could not be; what is no error of ours is raised."""
+    """The prepared query or its BanditdError; any other exception is raised."""
     if isinstance(found, Prepared | BanditdError):
         return found
     raise found

@@ -1,4 +1,4 @@
-"""Names for prompt templates that nobody has named: the same for the same outline, and telling nothing of it."""
+"""Names for unnamed prompt templates: the same for the same outline, without revealing anything about it."""
 
 from __future__ import annotations
 

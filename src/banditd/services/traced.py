@@ -1,8 +1,7 @@
-"""The two walks with spans around them: wrappers that exist only where traces are asked for.
+"""Spans around routing and rewards: wrappers that exist only when tracing is on.
 
-``daemon.open`` puts them around the parts when tracing is on; when it is off the parts stand as they are, so a
-query pays nothing. ``decide`` is what lies between the embedding and the commit (the session's look-up, the
-context, the probabilities and the draw).
+``daemon.open`` wraps the parts with them if tracing is on; otherwise a query pays nothing. The span ``decide`` covers
+what lies between embedding and commit: looking up the session, the context, the probabilities and the draw.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from banditd.services.walks import RewardInput, Rewards, Routing, UsageReceipt
 
 @dataclass(slots=True)
 class _Mark:
-    """Since when the query that is routed now is being decided; None once that span is written."""
+    """When deciding the present query began; None once its span is written."""
 
     since_ns: int | None
 
@@ -70,12 +69,12 @@ class TracedRoutingLog:
             committed = await self._inner.append(decisions, committing)
         mark = _mark.get()
         if mark is not None and committed.refused:
-            mark.since_ns = self._tracing.now_ns()  # a budget was used up: it is decided anew
+            mark.since_ns = self._tracing.now_ns()  # a budget was used up, so the query is decided again
         return committed
 
 
 class TracedRouting:
-    """The walk of a query as a span ``banditd.route`` that carries the decision id."""
+    """Routing a query as a span ``banditd.route`` that carries the decision id."""
 
     def __init__(self, inner: Routing, tracing: Tracing) -> None:
         self.recipes_of = inner.recipes_of
@@ -111,7 +110,7 @@ class TracedRouting:
 
 
 class TracedRewards:
-    """The walk of a reward, durable half, as spans that carry the decision id."""
+    """Storing rewards as spans that carry the decision id."""
 
     def __init__(self, inner: Rewards, tracing: Tracing) -> None:
         self.decision_of = inner.decision_of
@@ -162,7 +161,7 @@ def traced_ports(encoder: Encoder, log: RoutingLog, tracing: Tracing | None) -> 
 
 
 def write_decide(tracing: Tracing) -> None:
-    """Write the span ``banditd.decide`` of the query that is routed now, once."""
+    """Write the ``banditd.decide`` span of the present query, once."""
     mark = _mark.get()
     if mark is not None and mark.since_ns is not None:
         tracing.past(DECIDE, mark.since_ns, tracing.now_ns())
@@ -170,7 +169,7 @@ def write_decide(tracing: Tracing) -> None:
 
 
 def decision_attributes(decision: Decision, *, dry_run: bool) -> dict[str, Attribute]:
-    """What a span says of a decision; a dry run has no id that anybody could look up."""
+    """Attributes of a decision's span; a dry run has no id that could be looked up."""
     stated: dict[str, Attribute] = {
         "banditd.arm": decision.arm,
         "banditd.propensity": float(decision.propensity),

@@ -1,4 +1,4 @@
-"""The walk of a query and the walk of a reward as their callers see them, whether or not spans are around them."""
+"""Protocols of routing and rewards as callers see them, with or without tracing around them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from banditd.services.turns import Ahead
 class RewardInput:
     """One reward as a client gives it, before its source's scale is applied.
 
-    decision_id : of what it is for; empty where a ``reference`` says it.
+    decision_id : of the rewarded decision; empty if ``reference`` is given.
     Exactly one of ``value``, ``thumb`` (``up`` | ``down``) and ``retract`` is given.
-    body_hash : hash of all that the client said, without the key: tells a retry from another body.
-    key_name : the API key that sends it. owner : the same where it may reward its own decisions only.
-    arm : whose answer it is about; None: of the one that served.
-    of_judge : one of the daemon's judges says it, not a client. task : of whose decisions it is, in place of one.
+    body_hash : hash of everything the client sent, without the key; tells a retry from another body.
+    key_name : API key that sends it. owner : the same if that key may only reward its own decisions.
+    arm : whose answer it is about; None: the arm that served.
+    of_judge : whether one of the daemon's judges submits it, rather than a client.
+    task : reward all decisions of this task, instead of one decision.
     """
 
     decision_id: str = ""
@@ -47,7 +48,7 @@ class RewardInput:
 class UsageReceipt:
     """What became of a usage report. ``cost_usd`` is None while neither dollars nor tokens of the answer are known.
 
-    revision : 0 for the first report, then one more for every one that told something new.
+    revision : 0 for the first report, plus one for each later report that said something new.
     """
 
     decision_id: str
@@ -61,13 +62,13 @@ class Routing(Protocol):
         """Raises InvalidInputError, NoEligibleArmError, NotFoundError (policy), UnavailableError."""
 
     async def ahead(self, query: Query) -> Ahead:
-        """Like ``route``, while the commit is under way."""
+        """Like ``route``, but possibly before the commit has finished."""
 
     async def route_batch(self, queries: list[Query]) -> list[Decision | BanditdError]:
-        """One result per query, in order; a failure of one leaves the others alone."""
+        """One result per query, in order; a query that fails does not affect the others."""
 
     def recipes_of(self, decision: Decision) -> Mapping[str, Mapping[str, object]]:
-        """What the recipes among the decision's arms are made of, by name, with the models to call."""
+        """For each recipe among the decision's arms: what it is made of, with the models to call."""
 
 
 class Rewards(Protocol):
@@ -75,13 +76,13 @@ class Rewards(Protocol):
         """One result per reward, in order, after all of them are durable."""
 
     async def submit_task(self, reward: RewardInput) -> TaskReceipt:
-        """Share a reward out to the decisions of its task. Raises what a reward raises."""
+        """Distribute a reward over the decisions of its task. Raises the same errors as a single reward."""
 
     async def decision_of(self, reference: Reference) -> str:
-        """The id of the newest decision that the reference means. Raises NotFoundError."""
+        """The id of the newest decision with this reference. Raises NotFoundError."""
 
     async def retract(self, reward_id: str, owner: str | None = None) -> RewardReceipt:
-        """Take a reward back; what it taught is unlearned. Raises NotFoundError."""
+        """Retract a reward; what it taught is unlearned. Raises NotFoundError."""
 
     async def report_usage(self, report: UsageReport) -> UsageReceipt:
         """Complete or correct what is known of a decision. Raises NotFoundError."""
@@ -89,7 +90,7 @@ class Rewards(Protocol):
     async def abandon(
         self, decision_id: str, key: RequestKey | None = None, owner: str | None = None
     ) -> tuple[bool, bool]:
-        """(whether it was not abandoned before, whether an earlier request under ``key`` was answered so).
+        """Returns (whether it was not abandoned before, whether an earlier request under ``key`` had this answer).
 
         Raises NotFoundError, ConflictError (it has a reward), ForbiddenError.
         """
@@ -97,7 +98,7 @@ class Rewards(Protocol):
     async def activate(
         self, decision_id: str, key: RequestKey | None = None, owner: str | None = None
     ) -> tuple[bool, bool]:
-        """(whether it was inactive before, whether an earlier request under ``key`` was answered so).
+        """Returns (whether it was inactive before, whether an earlier request under ``key`` had this answer).
 
         Raises NotFoundError, ConflictError.
         """

@@ -41,9 +41,9 @@ class Tally:
         latency_ms: float,
     ) -> None:
         """Count one routed query."""
-        mine = outcomes[answer["arm"]]
-        self.rewards.append(mine.mean_reward)
-        self.costs_usd.append(mine.cost_usd)
+        outcome = outcomes[answer["arm"]]
+        self.rewards.append(outcome.mean_reward)
+        self.costs_usd.append(outcome.cost_usd)
         self.fixed_rewards.append([outcomes[arm].mean_reward for arm in self.arms])
         self.fixed_costs_usd.append([outcomes[arm].cost_usd for arm in self.arms])
         self.chosen.append((prompt.family, str(answer["arm"])))

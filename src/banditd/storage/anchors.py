@@ -150,8 +150,8 @@ def count_anchored(
     a = policy_anchor.c
     query = select(a.anchor_id, a.test, a.alarm_day).where(a.policy == policy)
     row = connection.execute(dialect.lock_exclusive(engine, query)).one_or_none()
-    mine = [] if row is None else [one for one in outcomes if one.anchor_id == row.anchor_id]
-    counted = _first(connection, engine, mine)
+    of_anchor = [] if row is None else [one for one in outcomes if one.anchor_id == row.anchor_id]
+    counted = _first(connection, engine, of_anchor)
     if row is None or not counted:
         return
     day = at_us // DAY_US

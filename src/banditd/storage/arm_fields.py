@@ -21,8 +21,8 @@ def change_fields(
     before: dict[str, dict[str, object]] = {}
     if not arms:
         return before
-    mine = select(policy_table.c.policy).where(policy_table.c.policy == policy)
-    connection.execute(dialect.lock_exclusive(engine, mine))
+    policy_row = select(policy_table.c.policy).where(policy_table.c.policy == policy)
+    connection.execute(dialect.lock_exclusive(engine, policy_row))
     c = arm_table.c
     for name, fields in sorted(arms.items()):
         here = (c.policy == policy) & (c.arm == name) & c.deleted_at_us.is_(None)

@@ -208,8 +208,9 @@ class SqlArmStore:
                 self._lock(connection, policy)
             due = {key: price for key, price in _due_prices(connection, now_us).items() if key[0] in policies}
             for (policy, arm), price in due.items():
-                mine = (arm_table.c.policy == policy) & (arm_table.c.arm == arm)
-                connection.execute(update(arm_table).where(mine).values(updated_at_us=now_us, **price_values(price)))
+                this_arm = (arm_table.c.policy == policy) & (arm_table.c.arm == arm)
+                values = {"updated_at_us": now_us, **price_values(price)}
+                connection.execute(update(arm_table).where(this_arm).values(values))
                 _raise_version(connection, policy)
             return sorted(due)
 
@@ -230,8 +231,8 @@ class SqlArmStore:
 
     def _lock(self, connection: Connection, policy: str) -> None:
         """Wait until this transaction alone may change the policy's arms: what is read afterwards stays true."""
-        mine = select(policy_table.c.policy).where(policy_table.c.policy == policy)
-        connection.execute(dialect.lock_exclusive(self._database.engine, mine))
+        policy_row = select(policy_table.c.policy).where(policy_table.c.policy == policy)
+        connection.execute(dialect.lock_exclusive(self._database.engine, policy_row))
 
     def _insert(self, connection: Connection, arm: Arm) -> None:
         """A new arm behind the others, and the first line of its price history. The policy is locked."""

@@ -57,8 +57,8 @@ def give_back(
     Returns (judge, policy, whether that was the last try).
     """
     c = tasks.c
-    mine = and_(c.task_id == task_id, c.lease == lease)
-    back = update(tasks).where(mine).values(due_at_us=due_at_us, lease=None).returning(tasks)
+    this_claim = and_(c.task_id == task_id, c.lease == lease)
+    back = update(tasks).where(this_claim).values(due_at_us=due_at_us, lease=None).returning(tasks)
     row = connection.execute(back).one_or_none()
     if row is None:
         return None

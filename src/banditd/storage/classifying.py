@@ -22,7 +22,7 @@ ACCOUNT: Final = "{policy} classifier"
 
 
 class SqlClassifierStore:
-    """``ports.ClassifierStore`` over one database."""
+    """``ports.classifying.ClassifierStore`` over one database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -49,5 +49,5 @@ class SqlClassifierStore:
         return await self._database.read(lambda connection: self._spent_usd(connection, policy, since_us, until_us))
 
     def _spent_usd(self, connection: Connection, policy: str, since_us: int | None, until_us: int | None) -> float:
-        mine = judge_account.c.judge == ACCOUNT.format(policy=policy)
-        return self._book.cost_usd(connection, policy, since_us, until_us, mine)
+        this_account = judge_account.c.judge == ACCOUNT.format(policy=policy)
+        return self._book.cost_usd(connection, policy, since_us, until_us, this_account)

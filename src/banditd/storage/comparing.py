@@ -32,7 +32,7 @@ _TEXTS: Final = ("question", "served_answer", "answer")
 
 
 class SqlComparisonStore:
-    """``ports.ComparisonStore`` over one database."""
+    """``ports.comparing.ComparisonStore`` over one database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

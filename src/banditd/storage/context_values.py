@@ -12,7 +12,7 @@ from banditd.storage.schema import context_value
 
 
 class SqlContextValues:
-    """``ports.ContextValueStore`` over one database."""
+    """``ports.tags.ContextValueStore`` over one database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

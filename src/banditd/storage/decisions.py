@@ -82,10 +82,10 @@ class SqlDecisionLog:
             raise
         except Exception as error:
             if len(decisions) == 1:
-                mine = driver_errors.translate(error)
-                if mine is error:
+                translated = driver_errors.translate(error)
+                if translated is error:
                     raise
-                raise mine from error
+                raise translated from error
             # Nothing of them is stored. One may hold what cannot be: the others do not share its fate.
             return await self._append_singly(decisions)
         return committed
@@ -133,8 +133,8 @@ class SqlDecisionLog:
         for batch in batches:
             full = {made.decision_id: account for made in batch if (account := next(verdicts)) is not None}
             kept.append([made for made in batch if made.decision_id not in full])
-            mine = {charge.key for made in batch for charge in made.charges}
-            answers.append(Committed(full, accounts={key: accounts[key] for key in mine if key in accounts}))
+            charged = {charge.key for made in batch for charge in made.charges}
+            answers.append(Committed(full, accounts={key: accounts[key] for key in charged if key in accounts}))
         return kept, answers
 
     async def repeated(self, keys: Sequence[tuple[str, RequestKey]]) -> Sequence[Decision | BanditdError | None]:

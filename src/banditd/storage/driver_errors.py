@@ -45,10 +45,10 @@ def translated() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        mine = translate(error)
-        if mine is error:
+        known = translate(error)
+        if known is error:
             raise
-        raise mine from error
+        raise known from error
 
 
 def translate(error: BaseException) -> BaseException:
@@ -58,32 +58,32 @@ def translate(error: BaseException) -> BaseException:
     cause = _driver_error(error)
     names = {kind.__name__ for kind in type(cause).__mro__}
     text = str(cause).lower()
-    mine: BanditdError | None = None
+    known: BanditdError | None = None
     if isinstance(cause, OverflowError | UnicodeEncodeError | struct.error) or "DataError" in names:
-        mine = InvalidInputError("A number or a text of the request cannot be stored.", code="NOT_STORABLE")
+        known = InvalidInputError("A number or a text of the request cannot be stored.", code="NOT_STORABLE")
     elif "database disk image is malformed" in text:
-        mine = DatabaseDamagedError(
+        known = DatabaseDamagedError(
             "The database's file is damaged: nothing was stored. Stop the daemon and put a backup in its place "
             "(banditd restore)."
         )
     elif "not a database" in text:
-        mine = ConfigurationError("The file that database.url names is not a whole SQLite database.")
+        known = ConfigurationError("The file that database.url names is not a whole SQLite database.")
     elif isinstance(cause, sqlite3.OperationalError):
         if any(word in text for word in _SQLITE_BUSY):
-            mine = _unavailable()
+            known = _unavailable()
     elif (
         "OperationalError" in names
         or is_disconnect(error)
         or isinstance(error, PoolTimeoutError)
         or str(getattr(cause, "sqlstate", None)).startswith(_UNAVAILABLE_STATES)
     ):
-        mine = _unavailable()
-    if mine is None:
+        known = _unavailable()
+    if known is None:
         return error
     # The client is told what to do; why is for the operator.
-    logger.warning("storage.failed", extra={"code": mine.code, "cause": str(cause).strip()[:500]})
-    mine.__cause__ = error
-    return mine
+    logger.warning("storage.failed", extra={"code": known.code, "cause": str(cause).strip()[:500]})
+    known.__cause__ = error
+    return known
 
 
 def outcome_is_unknown(error: BaseException) -> bool:

@@ -213,11 +213,11 @@ class Database:
                 # A connection of the pool may have died unnoticed; reading again is harmless.
                 if attempt == 0 and (driver_errors.is_disconnect(error) or driver_errors.is_retryable(error)):
                     continue
-                mine = driver_errors.translate(error)
-                self._unreachable |= isinstance(mine, StorageUnavailableError)
-                if mine is error:
+                translated = driver_errors.translate(error)
+                self._unreachable |= isinstance(translated, StorageUnavailableError)
+                if translated is error:
                     raise
-                raise mine from error
+                raise translated from error
             else:
                 self._unreachable = False
                 return answer
@@ -264,11 +264,11 @@ class Database:
         try:
             answers = self._transactions.run(lambda connection: _run(connection, group), lambda: _tell(group))
         except Exception as error:  # every failure is the answer of some write
-            mine = driver_errors.translate(error)
-            if isinstance(mine, StorageUnavailableError):
-                self.write_failure, self._unreachable = mine, True
-            if len(group) == 1 or isinstance(mine, StorageUnavailableError):
-                return [mine] * len(group)
+            translated = driver_errors.translate(error)
+            if isinstance(translated, StorageUnavailableError):
+                self.write_failure, self._unreachable = translated, True
+            if len(group) == 1 or isinstance(translated, StorageUnavailableError):
+                return [translated] * len(group)
         else:
             self.write_failure, self._unreachable = None, False
             return answers

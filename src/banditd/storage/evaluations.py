@@ -92,22 +92,22 @@ class SqlEvaluationStore:
         return await self._database.write(work)
 
     async def progress(self, evaluation_id: str, lease: str, *, done: int, total: int, until_us: int) -> bool:
-        return await self._mine(evaluation_id, lease, done=done, total=total, leased_until_us=until_us)
+        return await self._update_claimed(evaluation_id, lease, done=done, total=total, leased_until_us=until_us)
 
     async def release(self, evaluation_id: str, lease: str) -> None:
-        await self._mine(evaluation_id, lease, leased_until_us=0, lease=None, attempts=table.c.attempts - 1)
+        await self._update_claimed(evaluation_id, lease, leased_until_us=0, lease=None, attempts=table.c.attempts - 1)
 
     async def finish(self, evaluation_id: str, lease: str, finding: Finding, *, at_us: int) -> bool:
         text = json.dumps(asdict(finding))
-        return await self._mine(
+        return await self._update_claimed(
             evaluation_id, lease, phase=finding.phase, finding=text, finished_at_us=at_us, lease=None
         )
 
-    async def _mine(self, evaluation_id: str, claimed: str, **values: Any) -> bool:
+    async def _update_claimed(self, evaluation_id: str, claimed: str, **values: Any) -> bool:
         """Write, where this claim stands."""
         c = table.c
-        mine = and_(c.evaluation_id == evaluation_id, c.lease == claimed, c.phase == _RUNNING)
-        statement = update(table).where(mine).values(values)
+        this_claim = and_(c.evaluation_id == evaluation_id, c.lease == claimed, c.phase == _RUNNING)
+        statement = update(table).where(this_claim).values(values)
         stands: bool = await self._database.write(lambda connection: connection.execute(statement).rowcount > 0)
         return stands
 

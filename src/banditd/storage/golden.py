@@ -121,18 +121,18 @@ class SqlGoldenStore:
     async def _ended(self, case: GoldenCase, cost: JudgeCost, values: Mapping[str, object]) -> bool:
         """Settle a claimed call. values : with state None: it waits again."""
         c = golden_case.c
-        mine = and_(_is(asdict(case)), c.lease == case.lease, c.state.in_(list(_BACK)))
+        this_claim = and_(_is(asdict(case)), c.lease == case.lease, c.state.in_(list(_BACK)))
 
         def work(connection: Connection) -> bool:
             row = (
-                connection.execute(dialect.lock_exclusive(self._engine, select(golden_case).where(mine)))
+                connection.execute(dialect.lock_exclusive(self._engine, select(golden_case).where(this_claim)))
                 .mappings()
                 .one_or_none()
             )
             if row is None:
                 return False
             new = dict(values) | ({"state": _BACK[row["state"]]} if values["state"] is None else {})
-            settled = update(golden_case).where(mine).values(cost_usd=c.cost_usd + cost.cost_usd, **new)
+            settled = update(golden_case).where(this_claim).values(cost_usd=c.cost_usd + cost.cost_usd, **new)
             connection.execute(settled)
             spent = asdict(cost) | {"cost_usd": cost.cost_usd - row["reserve_usd"]}
             account = ACCOUNT.format(policy=case.policy)

@@ -2,7 +2,7 @@
 
 A claim is a word in the row: whoever writes a verdict must still have it, in the same transaction that deletes the
 row. So a replica that was thought dead and comes back writes nothing twice, and one that is killed leaves a row that
-anybody may claim when its time is over. Answers of probes wait in a table of their own (``schema/probing.py``) and
+anybody may claim when its time is over. Answers of probes wait in a table of their own (``schema/judging.py``) and
 are claimed, judged and given back as the others are.
 """
 
@@ -44,7 +44,7 @@ LONGEST_CLAIM_US: Final = 7_200_000_000
 
 
 class SqlJudgingStore(SqlVerdicts):
-    """``ports.JudgingStore`` over one database."""
+    """``ports.judging.JudgingStore`` over one database."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)

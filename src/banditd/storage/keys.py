@@ -182,11 +182,11 @@ def with_repeated(
     refused = {decision_id: account for answer in answers for decision_id, account in answer.refused.items()}
     whole = []
     for batch, answer in zip(batches, answers, strict=True):
-        mine = {made.decision_id: repeated[made.decision_id] for made in batch if made.decision_id in repeated}
+        own_repeats = {made.decision_id: repeated[made.decision_id] for made in batch if made.decision_id in repeated}
         # The one in hand that it would repeat was refused itself: then this one was not made either.
-        ids = {one: first.decision_id for one, first in mine.items() if isinstance(first, Decision)}
+        ids = {one: first.decision_id for one, first in own_repeats.items() if isinstance(first, Decision)}
         also = {one: refused[first] for one, first in ids.items() if first in refused}
-        before = {one: _as_duplicate(first) for one, first in mine.items() if one not in also}
+        before = {one: _as_duplicate(first) for one, first in own_repeats.items() if one not in also}
         whole.append(Committed({**answer.refused, **also}, before, answer.accounts))
     return whole
 

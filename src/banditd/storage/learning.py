@@ -308,12 +308,12 @@ def clear_state(
     sums : those columns of roll-ups and totals that folds raise; ``cluster_sums`` : of the clusters.
     """
     for table in (learner_state, segment):
-        mine = (table.c.policy == fold.policy) & (table.c.schema_hash == fold.schema_hash)
-        connection.execute(delete(table).where(mine))
+        matching = (table.c.policy == fold.policy) & (table.c.schema_hash == fold.schema_hash)
+        connection.execute(delete(table).where(matching))
     c = snapshot.c
-    mine = (c.policy == fold.policy) & (c.schema_hash == fold.schema_hash)
+    matching = (c.policy == fold.policy) & (c.schema_hash == fold.schema_hash)
     for chunk in in_chunks(fold.dropped_snapshots):
-        connection.execute(delete(snapshot).where(mine, among(c.version)), chunk)
+        connection.execute(delete(snapshot).where(matching, among(c.version)), chunk)
     if fold.recounts:
         # Entries first: what another replica counts just now is in the tables before they are set to zero.
         waiting = (tag_entry.c.policy == fold.policy) & (tag_entry.c.kind == "reward")
@@ -321,5 +321,5 @@ def clear_state(
         for table in (rollup, arm_total, tag_rollup, tag_total):
             connection.execute(update(table).where(table.c.policy == fold.policy).values(dict.fromkeys(sums, 0)))
         for table in (cluster_stat, tag_cluster):
-            mine = (table.c.policy == fold.policy) & (table.c.schema_hash == fold.schema_hash)
-            connection.execute(update(table).where(mine).values(dict.fromkeys(cluster_sums, 0)))
+            matching = (table.c.policy == fold.policy) & (table.c.schema_hash == fold.schema_hash)
+            connection.execute(update(table).where(matching).values(dict.fromkeys(cluster_sums, 0)))

@@ -138,8 +138,8 @@ def _attempts(connection: Connection, decision_ids: list[str]) -> dict[str, list
     query = select(attempt).where(c.decision_id.in_(decision_ids)).order_by(c.decision_id, c.ordinal)
     found: dict[str, list[dict[str, object]]] = {}
     for row in connection.execute(query).mappings():
-        mine = {name: value for name, value in row.items() if name not in _ATTEMPT_OURS}
-        found.setdefault(row["decision_id"], []).append(mine)
+        own_fields = {name: value for name, value in row.items() if name not in _ATTEMPT_OURS}
+        found.setdefault(row["decision_id"], []).append(own_fields)
     return found
 
 

@@ -99,8 +99,8 @@ class SqlMaintenance:
         writers = connection.execute(select(func.count(distinct(table.c.writer)))).scalar_one()
         if writers < WRITERS_KEPT:
             return 0
-        mine = table.c.writer != _MERGED
-        return move(connection, self._database.engine, table, sums, mine, {"writer": _MERGED})
+        unmerged = table.c.writer != _MERGED
+        return move(connection, self._database.engine, table, sums, unmerged, {"writer": _MERGED})
 
     async def prune(self, *, before_us: int, limit: int) -> int:
         return await self._database.write(lambda connection: self._prune(connection, before_us, limit))

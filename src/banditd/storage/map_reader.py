@@ -153,12 +153,12 @@ def _numbers(listed: str | None) -> FloatArray:
 
 def _scales(connection: Connection, policy: str, schema_hash: str, points: int) -> list[ScaleRow]:
     s = snapshot.c
-    mine = (s.policy == policy) & (s.schema_hash == schema_hash)
+    matching = (s.policy == policy) & (s.schema_hash == schema_hash)
     kept = connection.execute(
-        select(s.version, s.created_at_us).where(mine).order_by(s.created_at_us, s.version)
+        select(s.version, s.created_at_us).where(matching).order_by(s.created_at_us, s.version)
     ).all()
     wanted = _spread([(row.created_at_us, row.version) for row in kept], points)
-    query = select(s.version, s.created_at_us, s.hyperparameters).where(mine, among(s.version))
+    query = select(s.version, s.created_at_us, s.hyperparameters).where(matching, among(s.version))
     rows = {row.version: row for row in rows_among(connection, query, wanted)}
     return [_scale_row(rows[version]) for version in wanted if version in rows]
 

@@ -53,8 +53,8 @@ def _merge_oldest(
         return 0
     to_us = to_s * MICROSECONDS_PER_SECOND
     start = first - first % to_us
-    mine = (c.bucket_s == from_s) & (c.bucket_at_us >= start) & (c.bucket_at_us < start + to_us)
-    return move(connection, engine, table, sums, mine, {"bucket_at_us": start, "bucket_s": to_s, **to})
+    in_bucket = (c.bucket_s == from_s) & (c.bucket_at_us >= start) & (c.bucket_at_us < start + to_us)
+    return move(connection, engine, table, sums, in_bucket, {"bucket_at_us": start, "bucket_s": to_s, **to})
 
 
 def move(
@@ -62,11 +62,11 @@ def move(
     engine: Engine,
     table: Table,
     sums: Sequence[str],
-    mine: ColumnElement[bool],
+    in_bucket: ColumnElement[bool],
     to: Mapping[str, Any],
 ) -> int:
     """Add the rows ``mine`` to those of the key that differs by ``to``, and delete them; returns how many."""
-    taken = connection.execute(delete(table).where(mine).returning(table)).mappings().all()
+    taken = connection.execute(delete(table).where(in_bucket).returning(table)).mappings().all()
     keys = [column.name for column in table.primary_key.columns]
     merged: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in taken:

@@ -67,13 +67,13 @@ def migrate(url: str, revision: str = "head", *, partitioned: bool = True) -> st
     except BanditdError:
         raise
     except Exception as error:
-        mine = driver_errors.translate(error)
-        if mine is error:
+        translated = driver_errors.translate(error)
+        if translated is error:
             raise
-        if isinstance(mine, StorageUnavailableError):
+        if isinstance(translated, StorageUnavailableError):
             reason = str(getattr(error, "orig", error)).strip()
-            mine = StorageUnavailableError(f"The database does not answer, so it was not migrated: {reason}")
-        raise mine from error
+            translated = StorageUnavailableError(f"The database does not answer, so it was not migrated: {reason}")
+        raise translated from error
     finally:
         engine.dispose()
 

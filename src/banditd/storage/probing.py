@@ -44,7 +44,7 @@ _OVER: Final = {"body": None, "headers": None, "served_answer": None, "lease": N
 
 
 class SqlProbeStore:
-    """``ports.ProbeStore`` over one database."""
+    """``ports.probing.ProbeStore`` over one database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -196,8 +196,8 @@ class SqlProbeStore:
     ) -> Mapping[Any, Any] | None:
         """A claimed call, settled; None where the claim does not stand any more."""
         c = probe.c
-        mine = and_(c.probe_id == probe_id, c.lease == lease, c.state == "calling")
-        settled = update(probe).where(mine).values(state=state, cost_usd=c.cost_usd + cost.cost_usd, **values)
+        this_claim = and_(c.probe_id == probe_id, c.lease == lease, c.state == "calling")
+        settled = update(probe).where(this_claim).values(state=state, cost_usd=c.cost_usd + cost.cost_usd, **values)
         row = connection.execute(settled.returning(probe)).mappings().one_or_none()
         if row is None:
             return None

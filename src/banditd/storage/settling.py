@@ -39,8 +39,8 @@ def note_settled(
         return
     for sign, stated in ((-1, before), (1, row)):
         calls = [] if stated is None else stated["attempts"]
-        mine = [(one["arm"], one["error"]) for one in calls if one["recipe"] == recipe.arm]
-        for stage, unsettled in stages_of(recipe, mine):
+        recipe_calls = [(one["arm"], one["error"]) for one in calls if one["recipe"] == recipe.arm]
+        for stage, unsettled in stages_of(recipe, recipe_calls):
             outcomes[policy, stage, unsettled] += sign
 
 

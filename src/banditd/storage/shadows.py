@@ -26,7 +26,7 @@ from banditd.storage.schema import candidate, candidate_shadow, shadow_decision,
 
 
 class SqlShadowStore:
-    """``ports.shadows.ShadowStore`` over one database."""
+    """``ports.candidates.ShadowStore`` over one database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

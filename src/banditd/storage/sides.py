@@ -39,7 +39,7 @@ class OfArm:
     def whole(self, rows: Selection) -> Sides:
         """Of the rows together; a side without rows is empty."""
         everything = self._sums(rows, self._of_all, None)
-        return everything.get(None, {}), self._mine(rows, None).get(None, {}) if everything else {}
+        return everything.get(None, {}), self._of_the_arm(rows, None).get(None, {}) if everything else {}
 
     def by_value(self, rows: Selection, most: int | None = None) -> dict[str, Sides]:
         """Of the rows of every value of a tag, or of the busiest ones."""
@@ -47,10 +47,10 @@ class OfArm:
         if most is not None and len(everything) > most:
             values = busiest_first({value: sums["decisions"] for value, sums in everything.items()})[:most]
             everything, rows = {value: everything[value] for value in values}, rows.among(values)
-        mine = self._mine(rows, "value")
-        return {value: (sums, mine.get(value, {})) for value, sums in everything.items()}
+        served = self._of_the_arm(rows, "value")
+        return {value: (sums, served.get(value, {})) for value, sums in everything.items()}
 
-    def _mine(self, rows: Selection, key: str | None) -> dict[Any, dict[str, float]]:
+    def _of_the_arm(self, rows: Selection, key: str | None) -> dict[Any, dict[str, float]]:
         return {} if self._learned is None else self._sums(rows.of(arm=self._learned), self._of_arm, key)
 
     def _sums(self, rows: Selection, names: tuple[str, ...], key: str | None) -> dict[Any, dict[str, float]]:

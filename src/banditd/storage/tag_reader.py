@@ -118,8 +118,8 @@ class SqlTagReader:
 
         def work(connection: Connection) -> None:
             if name is None:
-                mine = [cluster_name.c[column] == value for column, value in key.items()]
-                connection.execute(cluster_name.delete().where(*mine))
+                matching = [cluster_name.c[column] == value for column, value in key.items()]
+                connection.execute(cluster_name.delete().where(*matching))
                 return
             statement = dialect.replace_row(self._database.engine, cluster_name, ("name", "updated_at_us"))
             connection.execute(statement, key | {"name": name, "updated_at_us": at_us})
@@ -169,13 +169,13 @@ def _frequent(policy: str, schema_hash: str, least_decisions: int, least_share: 
 
 
 def _of(policy: str, tag: str, value: str | None) -> dict[str, str]:
-    mine = {"policy": policy, "tag": tag}
-    return mine if value is None else mine | {"value": value}
+    matching = {"policy": policy, "tag": tag}
+    return matching if value is None else matching | {"value": value}
 
 
 def _in_period(policy: str, tag: str, value: str | None, period: Period) -> Selection:
     """The counters of a period, or those of all time."""
-    mine = _of(policy, tag, value)
+    matching = _of(policy, tag, value)
     if period == (None, None):
-        return selection(tag_total, mine)
-    return selection(tag_rollup, mine, period, longest_s=LONGEST_BUCKET_S)
+        return selection(tag_total, matching)
+    return selection(tag_rollup, matching, period, longest_s=LONGEST_BUCKET_S)

@@ -78,8 +78,8 @@ def _free_places(connection: Connection, database: Database, policy: str, tag: s
     row = {"policy": policy, "tag": tag, "value": REST, "decisions": int(decisions), "last_at_us": 0}
     connection.execute(dialect.add_up(database.engine, tag_value, ("decisions",)), row)
     for table, sums in _TABLES:
-        mine = (table.c.policy == policy) & (table.c.tag == tag) & table.c.value.in_(light)
-        changed += move(connection, database.engine, table, sums, mine, {"value": REST})
+        matching = (table.c.policy == policy) & (table.c.tag == tag) & table.c.value.in_(light)
+        changed += move(connection, database.engine, table, sums, matching, {"value": REST})
     return changed
 
 
@@ -105,8 +105,8 @@ def _lightest(connection: Connection, policy: str, tag: str, now_us: int) -> lis
 def _drop_idle_tags(connection: Connection, policy: str, now_us: int) -> int:
     c = tag_value.c
     edge_us = now_us - IDLE_S * MICROSECONDS_PER_SECOND
-    mine = (c.policy == policy) & (c.value == REST) & (c.tag != REST) & (c.last_at_us < edge_us)
-    idle = list(connection.execute(select(c.tag).where(mine)).scalars())
+    matching = (c.policy == policy) & (c.value == REST) & (c.tag != REST) & (c.last_at_us < edge_us)
+    idle = list(connection.execute(select(c.tag).where(matching)).scalars())
     return sum(
         connection.execute(delete(table).where(table.c.policy == policy, table.c.tag.in_(idle))).rowcount
         for table in (tag_value, tag_rollup, tag_total, tag_cluster)

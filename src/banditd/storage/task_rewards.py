@@ -55,8 +55,8 @@ def reward_task(
 def _decisions_of(connection: Connection, task: TaskName) -> list[str]:
     """The oldest first, at most one more than may be."""
     c = decision.c
-    mine = c.key_name.is_(None) if task.key_name is None else c.key_name == task.key_name
-    query = select(c.decision_id).where(c.task_id == task.text, mine).order_by(c.decision_id)
+    same_key = c.key_name.is_(None) if task.key_name is None else c.key_name == task.key_name
+    query = select(c.decision_id).where(c.task_id == task.text, same_key).order_by(c.decision_id)
     return list(connection.execute(query.limit(MOST_STEPS + 1)).scalars())
 
 

@@ -81,7 +81,7 @@ class EchoUpstream:
 
 
 class EchoStream:
-    """``ports.UpstreamStream`` without an upstream."""
+    """``ports.upstreams.UpstreamStream`` without an upstream."""
 
     def __init__(self, call: UpstreamCall, response_id: str) -> None:
         text, usage = _answer(call)

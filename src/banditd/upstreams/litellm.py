@@ -174,7 +174,7 @@ class _Limits:
 
 @dataclass(slots=True)
 class LiteLLMStream:
-    """``ports.UpstreamStream`` over LiteLLM's chunks."""
+    """``ports.upstreams.UpstreamStream`` over LiteLLM's chunks."""
 
     upstream: LiteLLMUpstream
     chunks: Any

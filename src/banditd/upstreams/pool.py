@@ -78,7 +78,7 @@ _KINDS: Final[Mapping[str, Callable[[UpstreamConfig], Upstream]]] = {
 
 
 class UpstreamPool:
-    """``ports.Upstreams`` over what is configured."""
+    """``ports.upstreams.Upstreams`` over what is configured."""
 
     def __init__(self, upstreams: Mapping[str, Upstream]) -> None:
         self._upstreams = upstreams

@@ -80,7 +80,7 @@ class StreamClock:
 
 
 class HttpStream:
-    """``ports.UpstreamStream`` over one response."""
+    """``ports.upstreams.UpstreamStream`` over one response."""
 
     def __init__(
         self,

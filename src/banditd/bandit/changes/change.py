@@ -1,7 +1,7 @@
 """Has an arm changed? Tests on one arm's rewards, one at a time. No evidence is kept or discounted here.
 
 ``ResidualTest`` compares each reward with what was predicted of it; ``ReturnTest`` asks, of an arm that changed,
-whether its rewards are again what they were before. ``regimes.py`` acts on the answers.
+whether its rewards are again what they were before. ``arm_changes.py`` acts on the results.
 
 The standardised residual of a reward is
 

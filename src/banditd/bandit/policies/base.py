@@ -40,7 +40,7 @@ class PolicySettings:
     live_epochs : segments kept apart; older ones are merged into one base segment per arm.
     tune : fit prior scales and noise by the evidence; False keeps the starting values.
     prior : sums of an earlier log, already scaled to what they shall be worth; None for a cold start.
-    change_detection : watch every arm for a change of its rewards and act on it (``regimes.py``).
+    change_detection : watch every arm for a change of its rewards and act on it (``changes/arm_changes.py``).
     """
 
     kind: str = "thompson"

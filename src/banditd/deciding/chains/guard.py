@@ -21,6 +21,7 @@ HALF_LIFE: Final = 2000.0  # chains
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardRecord:
     """state : ``learning``, ``trial``, ``on`` or ``off``.
+
     gain : utility per chain over plain routing, and its standard error.
     off_since : number of rewards when chains were last turned off; None while they run.
     """

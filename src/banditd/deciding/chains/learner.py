@@ -49,8 +49,9 @@ MIDDLE: Final = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prices:
-    """Utility cost of a call and of an answer's costly signals: float64 (K,) each. ``signals`` is NaN for arms
-    without any.
+    """Utility cost of a call and of an answer's costly signals: float64 (K,) each.
+
+    ``signals`` is NaN for arms without any.
     """
 
     call: FloatArray
@@ -91,8 +92,9 @@ class Move:
 
 
 class ChainLearner:
-    """Learns for K arms and S signals. Not thread-safe. It draws nothing: it returns probabilities and is told the
-    actions.
+    """Learns for K arms and S signals.
+
+    Not thread-safe. It draws nothing: it returns probabilities and is told the actions.
     """
 
     def __init__(self, schema: FeatureSchema, arms: Sequence[ArmPrior], n_signals: int) -> None:

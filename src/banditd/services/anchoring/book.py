@@ -1,7 +1,7 @@
-"""The anchor of one policy in this process: whose side a query is on, and how the anchor would decide.
+"""One policy's anchor in this process: which side a query is on, and how the anchor decides.
 
-It decides from the sums and by the settings of the moment when it was taken, over the arms, prices and predictions of
-amounts of now: what differs is what was learned and set since.
+The anchor decides from the sums and settings of the moment when it was taken, but with the present arms, prices and
+predicted amounts. So the two sides differ only in what has been learned and set since.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ from banditd.services.policy import PolicyRuntime
 
 
 class AnchorBook:
-    """share : of the traffic that is the anchor's; 0 where it is off. anchor : as it was read last; None for none.
+    """Follows a policy's anchor.
+
+    share : share of the traffic that it decides; 0: off.
+    anchor : as last read, or None.
     problem : why it cannot decide.
     """
 
@@ -38,24 +41,24 @@ class AnchorBook:
 
     @property
     def idle(self) -> bool:
-        """Whether no query has anything to do with an anchor: a rollout or a shadow goes first."""
+        """Whether no query is affected by an anchor; a rollout or shadow mode takes precedence."""
         switches = self._runtime.switches
         return self._snapshot is None or switches.rollout < 1.0 or switches.mode != "route"
 
     def adopt(self, anchor: Anchor, held: Held, snapshot: Snapshot) -> None:
-        """Decide by this one from now on."""
+        """Decide by this anchor from now on."""
         self.anchor, self._held, self._snapshot, self.problem = anchor, held, snapshot, None
         self._view = self._beside = None
 
     def leave(self, anchor: Anchor | None, problem: str | None = None) -> None:
-        """Decide nothing."""
+        """Stop deciding by an anchor."""
         self.anchor, self.problem = anchor, problem
         self._held = self._snapshot = self._view = self._beside = None
 
     # ---------------------------------------------------------------- a query
 
     def parts(self, cases: Sequence[Case]) -> list[ReleasePart | None]:
-        """On which side each query is; None for those on none."""
+        """The side of each query; None for those that take no part."""
         anchor = self.anchor
         if anchor is None:
             return [None] * len(cases)
@@ -66,11 +69,11 @@ class AnchorBook:
         return ReleasePart.at(anchor_id, place, self.share, anchor=True)
 
     def asking(self, cases: list[Case], _anchor: Situation) -> list[Case]:
-        """The very cases: both sides keep the same promise."""
+        """The cases unchanged: both sides keep the same promise."""
         return cases
 
     def situation(self, situation: Situation) -> Situation | None:
-        """The anchor's, beside the policy's; None while the policy has other arms than it was made for."""
+        """The anchor's situation, given the policy's; None while the policy has other arms than it was built for."""
         held, snapshot = self._held, self._snapshot
         if held is None or snapshot is None or snapshot.arms != situation.view.snapshot.arms:
             return None

@@ -1,4 +1,4 @@
-"""What of a policy an anchor holds on to, and the policy as it was then over the arms that there are now. No I/O."""
+"""What an anchor keeps of a policy, and how that applies to the present arms. No I/O."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ _OF_AN_ARM: Final = ("enabled", "min_share")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """An anchor over the arms of now. priors : of them, in their order. shares : by name, ``min_share`` of those that
-    the anchor had enabled.
+    """An anchor applied to the present arms.
+
+    priors : of the arms, in order.
+    shares : arm -> ``min_share``, for those that the anchor had enabled.
     """
 
     settings: PolicySettings
@@ -29,7 +31,7 @@ class Held:
     shares: Mapping[str, float]
 
     def over(self, arms: Sequence[Arm]) -> tuple[Arm, ...]:
-        """The same arms as the anchor has them: one that is disabled now, or was not there then, is none of its."""
+        """The arms as the anchor has them; arms that are disabled now, or did not exist then, are excluded."""
         return tuple(
             replace(arm, enabled=arm.enabled and arm.arm in self.shares, min_share=self.shares.get(arm.arm, 0.0))
             for arm in arms
@@ -37,7 +39,7 @@ class Held:
 
 
 def frozen_of(runtime: PolicyRuntime) -> Frozen:
-    """The settings and arms of a policy as they stand now."""
+    """The present settings and arms of a policy."""
     config, prior = runtime.config, runtime.config.settings.prior
     settings = {
         one.name: getattr(config.settings, one.name)
@@ -56,7 +58,7 @@ def frozen_of(runtime: PolicyRuntime) -> Frozen:
 
 
 def held_by(frozen: Frozen, runtime: PolicyRuntime) -> Held:
-    """The anchor over the arms of now. Raises ConfigurationError for what it cannot be."""
+    """The anchor applied to the present arms. Raises ConfigurationError if it cannot be."""
     values: dict[str, Any] = dict(frozen.settings)
     cost_weight = float(values.pop("cost_weight"))
     prior = None if frozen.prior is None else Prior.from_json(frozen.prior)

@@ -1,7 +1,7 @@
-"""Keeps anchors off the request path: follows what is stored, and as the learner's leader takes them when it is time.
+"""Keeps anchors off the request path: follows stored changes and, as the learner's leader, takes anchors when due.
 
 An anchor is taken when a policy has none and has learned something, and when a release was promoted or a promotion
-taken back: what decides then is what somebody has passed. Else an operator renews it.
+undone: in both cases the deciding policy has been approved. Otherwise an operator renews it.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ EVERY_S: Final = 2.0
 
 
 class Leader(Protocol):
-    """The learner."""
+    """What an anchor needs from the learner."""
 
     @property
     def leader(self) -> bool: ...
 
 
 class Releases(Protocol):
-    """What goes before an anchor."""
+    """Releases take precedence over anchors."""
 
     def open(self, policy: str) -> object | None:
-        """The release that this replica follows; None for none."""
+        """The release that this replica follows, or None."""
 
     def promoted(self, policy: str) -> Sequence[str]:
-        """The releases that a policy was promoted by, oldest first, as this replica decides."""
+        """The releases promoted in a policy, oldest first, as this replica knows them."""
 
 
 class AnchorKeeping:
-    """Runs the books. ``start`` after every runtime has a snapshot. releases : what goes before; None before that."""
+    """Maintains the anchor books. Call ``start`` after every runtime has a snapshot. releases : None until set."""
 
     def __init__(
         self,
@@ -68,26 +68,26 @@ class AnchorKeeping:
         self._loop = Loop(self.step, name="anchors", every_s=EVERY_S, log=(logger, "anchor"))
 
     def book(self, policy: str) -> AnchorBook:
-        """How this replica follows the anchor of a policy."""
+        """The anchor book of a policy on this replica."""
         return self._books[policy]
 
     def decides(self, policy: str) -> bool:
-        """Whether the anchor has its part of the traffic now: a release goes first."""
+        """Whether the anchor gets its part of the traffic now; an open release takes precedence."""
         released = self.releases is not None and self.releases.open(policy) is not None
         return not (released or self._books[policy].idle)
 
     async def start(self) -> None:
-        """Adopt what is stored, and begin; nothing where no policy has an anchor."""
+        """Adopt what is stored, and start; does nothing if no policy has an anchor."""
         if any(book.share > 0.0 for book in self._books.values()):
             await self._loop.once()
             self._loop.start()
 
     async def stop(self) -> None:
-        """End after the present look."""
+        """Stop after the present step."""
         await self._loop.stop()
 
     async def step(self) -> None:
-        """Follow what is stored; as the leader, take what is due."""
+        """Follow what is stored; as the leader, take anchors that are due."""
         async with self._busy:
             stored = await self._store.anchors()
             for name, book in self._books.items():
@@ -96,12 +96,12 @@ class AnchorKeeping:
                 anchor = stored.get(name)
                 due = self._due(name, anchor)
                 if due is not None and self._learner.leader:
-                    with contextlib.suppress(ConflictError):  # somebody was faster
+                    with contextlib.suppress(ConflictError):  # another replica was faster
                         anchor = await self._take(name, anchor, reason=due, key_name=None)
                 await self._follow(name, book, anchor)
 
     async def renew(self, policy: str, *, key_name: str | None, reason: str | None) -> Anchor:
-        """Take the policy's anchor anew, as it stands now. Raises NotFoundError, ConflictError."""
+        """Replace the policy's anchor by its present state. Raises NotFoundError, ConflictError."""
         runtime_of(self._runtimes, policy)
         book = self._books[policy]
         if book.share <= 0.0:
@@ -116,7 +116,7 @@ class AnchorKeeping:
         return anchor
 
     def _due(self, name: str, anchor: Anchor | None) -> str | None:
-        """Why an anchor is to be taken; None where none is."""
+        """Why an anchor should be taken, or None."""
         if anchor is None:
             return "first" if self._runtimes[name].learned.folded >= FIRST_REWARDS else None
         newest = self._newest(name)
@@ -145,7 +145,7 @@ class AnchorKeeping:
     # ---------------------------------------------------------------- following
 
     async def _follow(self, name: str, book: AnchorBook, anchor: Anchor | None) -> None:
-        """Make the anchor's snapshot, where it or the arms are others than before."""
+        """Build the anchor's snapshot if it or the arms have changed."""
         runtime = self._runtimes[name]
         if anchor is None:
             book.leave(None)
@@ -157,7 +157,7 @@ class AnchorKeeping:
             return
         schema = runtime.builder.schema
         if anchor.schema_hash != schema.hash:
-            problem: str | None = "the features are others than when it was taken: renew it"
+            problem: str | None = "the features have changed since it was taken: renew it"
         else:
             problem = await self._make(name, book, anchor)
         if problem is not None:
@@ -167,13 +167,13 @@ class AnchorKeeping:
         self._made[name] = wanted
 
     async def _make(self, name: str, book: AnchorBook, anchor: Anchor) -> str | None:
-        """Why it cannot be made."""
+        """Build it; returns the reason if that is not possible."""
         runtime, state = self._runtimes[name], self._states.get(name)
         try:
             if state is None or state.anchor.anchor_id != anchor.anchor_id:
                 state = await self._store.load(anchor.anchor_id)
             if state is None:
-                return "it was renewed just now"
+                return "it has just been renewed"
             self._states[name] = state
             held: Held = held_by(state.frozen, runtime)
             found = PolicyState(schema=runtime.builder.schema, settings=held.settings, arms=held.priors)

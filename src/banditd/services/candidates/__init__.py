@@ -1,1 +1,1 @@
-"""Candidates for a policy: what they are, and what the log says of them."""
+"""Candidates for a policy, and their evaluation from the log."""

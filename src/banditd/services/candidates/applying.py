@@ -1,4 +1,4 @@
-"""The policy as a candidate would have it, in which class the difference is, and the difference in words."""
+"""Applies a candidate to its policy, and classifies and describes the difference."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from banditd.deciding.keeper import PromiseRule
 from banditd.services.policy import PolicyConfig, PolicyRuntime
 
 SettingsCheck = Callable[[str, Mapping[str, object], Sequence[Arm]], Sequence[tuple[str, str]]]
-"""(policy, its settings by name, its arms): what the configuration would refuse, as (pointer, message)."""
+"""(policy, its settings by name, its arms) -> what the configuration would refuse, as (pointer, message)."""
 MOST_CHARS: Final = 256
 _ENABLED: Final = {True: "enabled", False: "disabled"}
 NEW_ANSWERS: Final = frozenset({"params", "rename_params", "upstream_model"})
@@ -37,10 +37,11 @@ _TYPES: Final[Mapping[str, tuple[tuple[type, ...], str]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """A policy with a candidate's difference; all else is the policy's as it stands.
+    """A policy with a candidate applied.
 
-    config : with the promise among its switches. arms : names and order are the policy's.
-    difference : one entry for each thing that is not as it is now.
+    config : includes the promise, among the switches.
+    arms : same names and order as the policy's.
+    difference : one entry for each change.
     """
 
     config: PolicyConfig
@@ -50,29 +51,29 @@ class Applied:
 
     @property
     def words(self) -> str:
-        """The difference in a sentence."""
+        """The difference as a sentence."""
         if not self.difference:
-            return "Nothing differs from the policy as it stands."
+            return "It does not differ from the present policy."
         same = "It decides otherwise from what the policy has learned"
         new = "; the log cannot say all of it, since it wants answers that were not to be had"
         return f"{same}{new if self.candidate_class == 'C' else ''}: {'; '.join(self.difference)}."
 
 
 def apply_candidate(runtime: PolicyRuntime, candidate: Candidate, check: SettingsCheck | None = None) -> Applied:
-    """The policy as the candidate would have it.
+    """Apply a candidate to the policy.
 
-    check : of the whole; None where it was checked before.
+    check : of the result; None if it has been checked before.
 
     Raises
     ------
-    InvalidInputError : what no candidate can change, or what the policy's configuration would refuse.
+    InvalidInputError : something that no candidate can change, or that the policy's configuration would refuse.
     """
     _check_names(candidate.settings, "settings", SETTINGS)
     config = _config(runtime, candidate.settings)
     arms, new_answers = _arms(runtime, candidate.arms)
     if check is not None:
         now = replace(runtime.config, switches=runtime.switches)
-        # What stands as it is today is not the candidate's fault.
+        # Problems that the policy has without the candidate are not the candidate's.
         known = set(check(runtime.name, _stated(now), runtime.arms))
         for pointer, message in check(runtime.name, _stated(config), arms):
             if (pointer, message) not in known:
@@ -86,7 +87,7 @@ def apply_candidate(runtime: PolicyRuntime, candidate: Candidate, check: Setting
 
 
 def _stated(config: PolicyConfig) -> dict[str, object]:
-    """What a candidate may change, as the configuration says it."""
+    """The settings that a candidate may change, as the configuration states them."""
     promise = config.switches.promise
     return {
         "kind": config.settings.kind,
@@ -102,8 +103,8 @@ def _check_names(given: Mapping[str, object], where: str, known: Sequence[str]) 
         field = f"/{where}/{name}"
         if name in OTHER_SUMS or name in OTHER_ARM_SUMS:
             raise InvalidInputError(
-                f"{name} changes what is learned, and a candidate decides from what the policy has learned: try it "
-                "with banditd replay, or as a policy of its own beside this one",
+                f"{name} changes what is learned, but a candidate decides from what the policy has learned: try it "
+                "with banditd replay, or as another policy next to this one",
                 code="CANDIDATE_IMPOSSIBLE",
                 field=field,
             )
@@ -119,7 +120,7 @@ def _check_names(given: Mapping[str, object], where: str, known: Sequence[str]) 
 
 
 def _is_sane(value: object) -> bool:
-    """Whether it is no number that a float cannot hold, and no name that nothing can be called."""
+    """Whether numbers fit into a float and names are valid names."""
     if isinstance(value, int):
         return abs(value) < 10**9
     return 0 < len(value) <= MOST_CHARS and value.isprintable() if isinstance(value, str) else True
@@ -128,7 +129,7 @@ def _is_sane(value: object) -> bool:
 def _config(runtime: PolicyRuntime, given: Mapping[str, Any]) -> PolicyConfig:
     config, settings = runtime.config, runtime.config.settings
     kind = given.get("kind", settings.kind)
-    # Another kind has other options.
+    # Options belong to a kind.
     options = given.get("options", settings.options if kind == settings.kind else {})
     try:
         settings = replace(
@@ -166,7 +167,7 @@ def _promise(now: PromiseRule | None, wanted: Mapping[str, Any] | None) -> Promi
 
 
 def _check_promised(name: str, value: object) -> None:
-    """Refuse what the configuration would convert: a candidate is kept as it was sent, and is decided by so."""
+    """Refuse values that the configuration would convert, since a candidate is stored and applied as sent."""
     wrong: str | None = None
     if name == "baseline":
         wrong = None if isinstance(value, str) else "a name"
@@ -187,7 +188,7 @@ def _is_number(value: object) -> bool:
 
 
 def _arms(runtime: PolicyRuntime, given: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[Arm, ...], bool]:
-    """(the arms, whether answers are wanted that the log cannot have)."""
+    """(the arms, whether the candidate needs answers that the log cannot have)."""
     known = {arm.arm: arm for arm in runtime.arms}
     found, new_answers = dict(known), False
     for name, fields in given.items():

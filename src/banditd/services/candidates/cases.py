@@ -1,4 +1,4 @@
-"""What a candidate would answer of cases whose scores are all known, by what the policy knows now."""
+"""What a candidate would answer on cases with known scores, with what the policy knows now."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _NO_RELEASE: Final = ""
 
 
 class CasePlay:
-    """Both rules over cases. Nothing is stored of them."""
+    """Both rules, played on cases. Nothing about them is stored."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class CasePlay:
         self._names = tuple(arm.arm for arm in runtime.arms)
 
     async def find(self, question: Question, cases: Sequence[ScoredCase]) -> Finding:
-        """The finding. Raises InvalidInputError for cases that say too little."""
+        """The finding. Raises InvalidInputError for cases that are too few or lack scores."""
         score = self._scores(question, cases)
         pace = Pace()
         snapshots = await self._snapshots(pace)
@@ -65,7 +65,7 @@ class CasePlay:
             vectors.append(self._decided(question, snapshots, prepared))
             await pace.step()
         wanted, other, cost_usd = (np.concatenate(parts) for parts in zip(*vectors, strict=True))
-        known = np.where(np.isnan(score), 0.0, score)  # of arms without a score nothing was drawn
+        known = np.where(np.isnan(score), 0.0, score)  # arms without a score were not drawn
         differing = differing_share(wanted - other)
         found = paired(((wanted - other) * known).sum(1), differing)
         phase, reason, settles = _judged(question, found, len(cases), float(differing.mean()))
@@ -73,26 +73,26 @@ class CasePlay:
         return Finding(phase=phase, reason=reason, settles=settles, figures=figures)
 
     def _scores(self, question: Question, cases: Sequence[ScoredCase]) -> FloatArray:
-        """float64 (n, K), NaN where there is none."""
+        """float64 (n, K), NaN where there is no score."""
         if len(cases) < FEWEST_CASES:
-            raise InvalidInputError(f"{len(cases)} cases show nothing; give at least {FEWEST_CASES}", field="/cases")
+            raise InvalidInputError(f"{len(cases)} cases are too few; give at least {FEWEST_CASES}", field="/cases")
         score = np.array([[one.scores.get(arm, math.nan) for arm in self._names] for one in cases])
         enabled = [arm.enabled for arm in self._runtime.arms]
         for row, known in enumerate(~np.isnan(score)):
             if not (known & enabled).any():
                 raise InvalidInputError(
-                    f"case {row} has a score of none of the policy's arms; they are {', '.join(self._names)}",
+                    f"case {row} has no score for any of the policy's arms, {', '.join(self._names)}",
                     field=f"/cases/{row}/scores",
                 )
             if question.against != INCUMBENT and not known[self._names.index(question.against)]:
                 raise InvalidInputError(
-                    f"case {row} has no score of {question.against}, which every case is compared with",
+                    f"case {row} has no score for {question.against}, with which every case is compared",
                     field=f"/cases/{row}/scores",
                 )
         return score
 
     async def _snapshots(self, pace: Pace) -> tuple[Snapshot, Snapshot]:
-        """What is known now, as the policy and as the candidate see it."""
+        """The present knowledge as a snapshot for the policy and one for the candidate."""
         state, settings, now = self._runtime.learned, self._candidate.config.settings, self._runtime.view.snapshot
         if shares_posterior(self._runtime.config.settings, settings):
             return now, rebound(now, state, settings)
@@ -101,7 +101,7 @@ class CasePlay:
         return now, other[0].snapshot()
 
     async def _promising(self, snapshot: Snapshot, cases: Sequence[ScoredCase]) -> None:
-        """Solve for what the candidate promises of these cases, by what is known now."""
+        """Solve the candidate's promise on these cases, with the present knowledge."""
         promise, view = self._promise, self._runtime.view_of(snapshot, self._candidate.arms)
         switches = self._candidate.config.switches
         only_promise = self._candidate.arms == self._runtime.arms and self._candidate.config == replace(
@@ -131,12 +131,12 @@ class CasePlay:
     def _decided(
         self, question: Question, snapshots: tuple[Snapshot, Snapshot], cases: list[Case]
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """What both rules would draw from, and what every arm would cost: float64 (n, K) each."""
+        """The vectors of both rules, and the cost of every arm: float64 (n, K) each."""
         view = self._promise.view
         queries = [case.query for case in cases]
         pledges = self._promise.pledges(queries, view)
-        theirs = [replace(case, pledge=pledge) for case, pledge in zip(cases, pledges, strict=True)]
-        wanted, cost_usd = self._vectors(self._candidate, snapshots[1], theirs)
+        candidate_cases = [replace(case, pledge=pledge) for case, pledge in zip(cases, pledges, strict=True)]
+        wanted, cost_usd = self._vectors(self._candidate, snapshots[1], candidate_cases)
         if question.against == INCUMBENT:
             for case, pledge in zip(cases, self._book.pledges(queries, self._runtime.view), strict=True):
                 case.pledge = pledge
@@ -176,8 +176,8 @@ class CasePlay:
             "cost_usd": float((wanted * cost_usd).sum(1).mean()),
             "other_cost_usd": float((other * cost_usd).sum(1).mean()),
             "arms": [
-                {"arm": arm, "share": float(ours), "other_share": float(theirs)}
-                for arm, ours, theirs in zip(self._names, wanted.mean(0), other.mean(0), strict=True)
+                {"arm": arm, "share": float(share), "other_share": float(other_share)}
+                for arm, share, other_share in zip(self._names, wanted.mean(0), other.mean(0), strict=True)
             ],
         }
 

@@ -1,10 +1,10 @@
-"""The course of a promise over a log, for a rule that did not make it: what its keepers would have asked then.
+"""How a promise would have developed over a log under another rule: what its keepers would have asked each time.
 
-They solve as the daemon's do (``deciding/keeper.py``), on the decisions as this rule would have made them, by what
-was known at each; what came before the log's window is read once. The policy's own course has the log's draws and
-their rewards, so its account is the log's. A candidate's draw agrees with the policy's as often as two vectors can,
-by a coin that is a hash of the decision, and has its reward; where it does not agree, its reward is what was
-predicted of the arm that it draws. So a candidate that is no other than the policy has the very same course.
+The keepers solve as the daemon's do (``deciding/keeper.py``), on the decisions as this rule would have made them,
+with what was known at each time; whatever came before the log's window is read once. For the policy itself, draws and
+rewards are the log's, so its account is too. A candidate's draw agrees with the policy's as often as their two
+vectors allow, by a coin that is a hash of the decision, and then has the logged reward; if it does not agree, its
+reward is the prediction for the arm that it draws. So a candidate that equals the policy has exactly the same course.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from banditd.services.promising.book import DEARER_BY, typical_usd
 from banditd.services.promising.keeping import OUTCOMES_USED
 
 _SALTS: Final = ("agrees", "instead")
-MOST_WAITING: Final = 20_000  # rewards that have yet to come; the next ones are taken for come where there are more
+MOST_WAITING: Final = 20_000  # pending rewards; with more, the earliest are treated as having arrived
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Earlier:
-    """What was known when the window began: rated decisions before it, oldest first.
+    """What was known when the window began: the rated decisions before it, oldest first.
 
-    rated, decisions : of the window itself, how many are rated of how many.
+    rated, decisions : number of rated decisions, and of all, in the window itself.
     """
 
     outcomes: Sequence[RatedOutcome] = ()
@@ -54,10 +54,10 @@ class Earlier:
 class Made:
     """A decision as a rule would have made it, over K arms.
 
-    keep : that it promises. vector : float64 (K,), what it draws from. own : before its promise. eligible : bool.
-    cost_usd, mean : predicted. policy, logged : float64 (K,), what the policy
-    would draw from, and did. drawn :
-    the log's arm, -1 for none of the K.
+    keep : the promised share. vector : float64 (K,), what it draws from. own : the vector before its promise.
+    eligible : bool. cost_usd, mean : predicted.
+    policy, logged : float64 (K,), what the policy would draw from, and what it did draw from.
+    drawn : index of the arm in the log, -1 if it is not among the K.
     """
 
     keep: float
@@ -72,7 +72,7 @@ class Made:
 
 
 class Course:
-    """One rule's promise. view : of its arms at today's prices."""
+    """The course of one rule's promise. view : of its arms at present prices."""
 
     def __init__(self, rule: PromiseRule, view: RouteView, *, n_features: int, earlier: Earlier) -> None:
         self._rule = rule
@@ -81,7 +81,7 @@ class Course:
         self._earlier = earlier
         self.baseline = baseline_index(rule, self._names, typical_usd(view), view.serves & view.models)
         self._keepers: dict[float, Keeper] = {}
-        self._waiting: list[tuple[int, int, float, RatedDecision]] = []  # by when its reward comes, a heap
+        self._waiting: list[tuple[int, int, float, RatedDecision]] = []  # a heap, by when the reward arrives
         self._made = self._solved_at = 0
 
     @property
@@ -89,31 +89,31 @@ class Course:
         return None if self.baseline is None else self._names[self.baseline]
 
     def stands(self, view: RouteView) -> bool:
-        """Whether the baseline would be the same beside the arms of this view, but for rounding."""
+        """Whether the baseline would be the same with the arms of this view, apart from rounding."""
         cost_usd, able = typical_usd(view), view.serves & view.models
-        now, mine = baseline_index(self._rule, self._names, cost_usd, able), self.baseline
-        if now is None or mine is None or now == mine:
-            return now == mine
-        return bool(able[mine] and cost_usd[now] <= cost_usd[mine] * DEARER_BY)
+        present, former = baseline_index(self._rule, self._names, cost_usd, able), self.baseline
+        if present is None or former is None or present == former:
+            return present == former
+        return bool(able[former] and cost_usd[present] <= cost_usd[former] * DEARER_BY)
 
     def rated_among(self, rated: int, decisions: int) -> None:
-        """So many of so many newest decisions are rated, by the log."""
+        """Set how many of the newest decisions are rated, according to the log."""
         self._earlier = replace(self._earlier, rated=rated, decisions=decisions)
 
     def keep_of(self, row: LoggedDecision) -> float:
-        """What the rule promises of a decision with these tags."""
+        """The share that the rule promises to keep on a decision with these tags."""
         return self._rule.keep_of(row.tags)
 
     def pledge(self, keep: float) -> Pledge | None:
-        """What the promise asks of the next decision; None where nobody is there to be compared with."""
+        """What the promise asks of the next decision; None if there is no baseline to compare with."""
         return None if self.baseline is None else self._keeper(keep, self.baseline).pledge()
 
     async def until(self, at_us: int, posterior: Posterior) -> None:
-        """Learn what had come before that time, and solve anew where that is due."""
+        """Learn the rewards that had arrived before that time, and solve again when due."""
         while self._waiting and (self._waiting[0][0] < at_us or len(self._waiting) > MOST_WAITING):
             _, _, keep, one = heapq.heappop(self._waiting)
-            for mine, keeper in self._keepers.items():
-                if mine == keep:
+            for promised_keep, keeper in self._keepers.items():
+                if promised_keep == keep:
                     keeper.learn(one)
                 else:
                     keeper.misses.add(one)
@@ -124,7 +124,7 @@ class Course:
                 keeper.promise.terms = await asyncio.to_thread(keeper.solve, posterior)
 
     def note(self, row: LoggedDecision, made: Made) -> None:
-        """The decision was made; its reward comes when the log's did."""
+        """Record the decision as made; its reward arrives when the logged one did."""
         baseline = self.baseline
         if baseline is None:
             return
@@ -167,13 +167,15 @@ class Course:
 
 
 def promises_otherwise(runtime: PolicyRuntime, applied: Applied) -> bool:
-    """Whether the promises of the two have to be kept anew: what was logged of one does not hold for the other."""
+    """Whether both promises must be followed from the start, because the logged one does not hold for the
+    candidate.
+    """
     promises = runtime.switches.promise, applied.config.switches.promise
     return promises[0] != promises[1] or (promises[0] is not None and applied.arms != runtime.arms)
 
 
 def other_promise(row: LoggedDecision, course: Course | None) -> bool:
-    """Whether it was made under another promise than that of the policy's course; None for a policy without one."""
+    """Whether the decision was made under another promise than the course's; ``course`` is None without a promise."""
     if course is None:
         return False
     return row.keep != course.keep_of(row) or row.baseline != course.baseline_name
@@ -182,7 +184,7 @@ def other_promise(row: LoggedDecision, course: Course | None) -> bool:
 async def earlier_of(
     policy: str, rows: Sequence[LoggedDecision], log: EvaluationLog, recent: RecentOutcomes
 ) -> Earlier:
-    """What was known when these decisions began, and how many are rated of all of their time."""
+    """What was known when these decisions began, and how many decisions of their time are rated."""
     if not rows:
         return Earlier()
     first, last = rows[0], rows[-1]
@@ -197,7 +199,7 @@ async def earlier_of(
 def begin_courses(
     runtime: PolicyRuntime, applied: Applied, earlier: Earlier, snapshot: Snapshot
 ) -> tuple[Course | None, Course | None]:
-    """The courses of the candidate's promise and of the policy's; None of one that promises nothing.
+    """The courses of the candidate's and the policy's promise; None for one without a promise.
 
     snapshot : any of the policy's, for the order of its arms.
     """
@@ -212,14 +214,19 @@ def begin_courses(
 
 
 def warming_of(rows: Sequence[LoggedDecision], since_us: int | None, *, truncated: bool) -> int:
-    """With how many of the rows the promises only begin. truncated : there are older ones that were not read."""
+    """How many of the first rows only warm up the promises.
+
+    truncated : whether older rows exist that were not read.
+    """
     if since_us is not None:
         return sum(row.created_at_us < since_us for row in rows)
     return WINDOW if truncated else 0
 
 
 def _coupled(made: Made) -> tuple[FloatArray, FloatArray]:
-    """(how often the rule draws the arm that the policy has drawn, what it draws from else): float64 (K,) each."""
+    """(how often the rule draws the arm that the policy drew, the vector it draws from otherwise): float64 (K,)
+    each.
+    """
     more = np.maximum(made.vector - made.policy, 0.0)
     agrees = np.where(made.vector >= made.policy, 1.0, made.vector / np.where(made.policy > 0.0, made.policy, 1.0))
     instead = more if more.any() else made.vector

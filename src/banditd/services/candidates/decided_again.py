@@ -1,4 +1,4 @@
-"""Decisions of the log made again by a rule: which can be, what was logged of them, what the rule would draw from."""
+"""Decides logged decisions again by another rule: which ones can be, their logged values, and the rule's vectors."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from banditd.ports.evaluations import LoggedDecision
 from banditd.services.candidates.course import Course, Made
 from banditd.services.policy import PolicyConfig, PolicyRuntime
 
-# Excluded then for what a candidate, or the policy of today, may see otherwise.
+# Reasons of exclusion at the time that a candidate, or the present policy, may judge differently.
 _REVISABLE: Final = frozenset({DEARER, "disabled"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """A policy's rule of deciding: its settings and its arms."""
+    """How a policy decides: its settings and its arms."""
 
     config: PolicyConfig
     arms: tuple[Arm, ...]
 
 
 class DecidedAgain:
-    """The decisions of one policy, over its arms of today.
+    """The decisions of one policy, over its present arms.
 
-    incumbent : the policy as it stands. names, index : its arms, and where each is.
+    incumbent : the policy as it is. names, index : its arms and their indices.
     """
 
     def __init__(self, runtime: PolicyRuntime) -> None:
@@ -44,7 +44,7 @@ class DecidedAgain:
         self._generations = {arm.arm: arm.generation for arm in runtime.arms}
 
     def why_not(self, row: LoggedDecision) -> str | None:
-        """Why a rewarded decision is not evaluated; None where it is."""
+        """Why a rewarded decision is not evaluated; None if it is."""
         config, promise = self.incumbent.config, self.incumbent.config.switches.promise
         if row.contribution is None:
             return "unrated"
@@ -59,7 +59,7 @@ class DecidedAgain:
         return None
 
     def logged(self, block: Sequence[LoggedDecision]) -> tuple[FloatArray, FloatArray, IntArray, FloatArray]:
-        """Logged probabilities and means over the arms of today, the arm that was drawn, what was predicted of it."""
+        """Logged probabilities and means over the present arms, the drawn arm, and the prediction for it."""
         shape = (len(block), len(self.names))
         logged, mean = np.zeros(shape), np.zeros(shape)
         drawn, predicted = np.full(len(block), -1, dtype=np.intp), np.zeros(len(block))
@@ -73,7 +73,7 @@ class DecidedAgain:
         return logged, mean, drawn, predicted
 
     def _place(self, row: LoggedDecision, arm: str) -> int:
-        """Where the arm is today; -1 for one that is gone, or another one under its name."""
+        """Present index of the arm; -1 if it is gone or its name now belongs to another arm."""
         if row.generations.get(arm, 1) != self._generations.get(arm, 1):
             return -1
         return self.index.get(arm, -1)
@@ -87,10 +87,11 @@ class DecidedAgain:
         course: Course | None = None,
         policy: FloatArray | None = None,
     ) -> tuple[FloatArray, FloatArray]:
-        """(what the rule would draw from, 0 where it would refuse; what every arm would cost): float64 (n, K).
+        """(the rule's vectors, all 0 where it would refuse; the cost of every arm): float64 (n, K).
 
-        course : of its promise, which notes what it makes. log : probabilities and drawn arms, as logged. policy :
-        what the policy would draw from, None where that is this rule.
+        course : of the rule's promise; it records the decisions.
+        log : logged probabilities and drawn arms.
+        policy : the policy's vectors; None if the rule is the policy's own.
         """
         view, config = self._runtime.view_of(snapshot, rule.arms), rule.config
         probability = np.zeros((len(block), len(self.names)))
@@ -133,7 +134,7 @@ class DecidedAgain:
         )
 
     def _call_price(self, view: RouteView, row: LoggedDecision) -> FloatArray | None:
-        """What the caps took off the arms' utility then; they are the same for all that are compared."""
+        """What traffic caps took off the arms' utility at the time; the same for all rules that are compared."""
         if not view.capped:
             return None
         prices, logged = np.zeros(len(self.names)), dict(zip(row.arms, row.call_price.tolist(), strict=True))
@@ -142,7 +143,7 @@ class DecidedAgain:
         return prices
 
     def _is_offered(self, row: LoggedDecision, arm: str) -> bool:
-        """Whether the query itself allowed the arm, or it was not there yet."""
+        """Whether the query itself allowed the arm, or the arm did not exist yet."""
         return arm in row.arms or row.exclusions.get(arm, "disabled") in _REVISABLE
 
 
@@ -163,7 +164,7 @@ def _made(decided: Decided, at: int, keep: float, beside: tuple[FloatArray, Floa
 def _by_price(
     block: Sequence[LoggedDecision], view: RouteView, cost_weight: float
 ) -> Iterator[tuple[float, list[int]]]:
-    """(what budgets took off the utility, per dollar; the decisions of that price, in order)."""
+    """(utility cost of a dollar under budgets, the decisions at that price, in order)."""
     scale = view.cost_scale_usd
     own = cost_weight / scale if scale > 0.0 else 0.0
 

@@ -1,7 +1,7 @@
-"""Evaluations: asked, claimed by a replica, walked off the request path, kept.
+"""Evaluations: requested, claimed by a replica, computed off the request path, stored.
 
-A claim lasts ``CLAIM_US`` unless it is renewed, so a replica that is killed leaves its evaluation to another, which
-begins anew: what is found is a function of the log. Who has lost the claim keeps nothing.
+A claim expires after ``CLAIM_US`` unless it is renewed. So a killed replica leaves its evaluation to another, which
+starts again: the result depends only on the log. A replica that has lost its claim stores nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from banditd.services.candidates.walk import LogWalk, Window
 from banditd.services.policy import PolicyRuntime, runtime_of
 
 logger = logging.getLogger(__name__)
-MOST_ROWS: Final = 20_000  # newest decisions with a reward that are walked
+MOST_ROWS: Final = 20_000  # most decisions, the newest with a reward, that an evaluation uses
 PAGE: Final = 500  # decisions of one read
 MOST_PAGES: Final = 1000
 CLAIM_US: Final = 60_000_000
@@ -39,14 +39,14 @@ RENEW_S: Final = 1.0
 MOST_ATTEMPTS: Final = 3
 MOST_RUNNING: Final = 20  # of a policy
 MOST_KEPT: Final = 500
-RESTS: Final = 1.0  # times as long as it worked ...
-LONGEST_REST_S: Final = 0.1  # ... and no longer
-ENDED: Final = "the daemon ended each time that it worked on it; its log says why"
-FAILED: Final = "the evaluation failed, which is a bug; the daemon's log has it"
+RESTS: Final = 1.0  # pauses this many times as long as it worked ...
+LONGEST_REST_S: Final = 0.1  # ... but no longer than this
+ENDED: Final = "the daemon stopped each time that it worked on it; its log says why"
+FAILED: Final = "the evaluation failed because of a bug; see the daemon's log"
 
 
 def _check_other(runtime: PolicyRuntime, against: str) -> None:
-    """Refuse what nothing can be compared with. Raises InvalidInputError."""
+    """Refuse an unknown comparison. Raises InvalidInputError."""
     arms = [arm.arm for arm in runtime.arms]
     if against != INCUMBENT and against not in arms:
         raise InvalidInputError(
@@ -57,11 +57,11 @@ def _check_other(runtime: PolicyRuntime, against: str) -> None:
 
 
 class _ClaimLostError(Exception):
-    """Another replica has it now, or this one ends."""
+    """Another replica has the claim now, or this one is stopping."""
 
 
 class _Claim:
-    """An evaluation that this replica works on, between pieces of work."""
+    """A claim of an evaluation by this replica."""
 
     def __init__(self, evaluation_id: str, lease: str, store: EvaluationStore, clock: Clock, ending: asyncio.Event):
         self._id, self._lease = evaluation_id, lease
@@ -69,7 +69,7 @@ class _Claim:
         self._renewed = self._rested = perf_counter()
 
     async def step(self, done: int, total: int) -> None:
-        """Say how far it is, now and then, and rest as long as was worked. Raises _ClaimLostError."""
+        """Store the progress now and then, and pause for as long as was worked. Raises _ClaimLostError."""
         now = perf_counter()
         if self._ending.is_set():
             raise _ClaimLostError
@@ -83,7 +83,7 @@ class _Claim:
 
 
 class EvaluationService:
-    """Asks and answers. One evaluation at a time in a process."""
+    """Takes requests for evaluations, and computes them: one at a time per process."""
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class EvaluationService:
         cases: Sequence[ScoredCase] | None = None,
         key_name: str | None = None,
     ) -> Mapping[str, object]:
-        """Begin an evaluation from the log, or do one of cases or of a shadow.
+        """Start an evaluation from the log, or compute one of cases or of a shadow at once.
 
         Raises NotFoundError, InvalidInputError, ConflictError.
         """
@@ -135,11 +135,11 @@ class EvaluationService:
         runtime = runtime_of(self._runtimes, policy)
         _check_other(runtime, against)
         if since_us is not None and until_us is not None and since_us >= until_us:
-            raise InvalidInputError("since is not before until", field="/since")
+            raise InvalidInputError("since must be before until", field="/since")
         if method == "shadow" and (against != INCUMBENT or since_us is not None or until_us is not None):
             raise InvalidInputError(
-                "a shadow compares with the policy as it stands, over the time that it ran; leave out against, since "
-                "and until, or ask the log",
+                "a shadow compares with the present policy, over the time that it ran; leave out against, since and "
+                "until, or use method log",
                 field="/method",
             )
         now_us = self._clock.now_us()
@@ -169,14 +169,14 @@ class EvaluationService:
         return evaluation_answer(evaluation)
 
     async def list(self, policy: str | None, candidate: str | None, limit: int) -> Mapping[str, object]:
-        """Newest first. Raises NotFoundError (policy)."""
+        """Evaluations, newest first. Raises NotFoundError (policy)."""
         if policy is not None:
             runtime_of(self._runtimes, policy)
         found = await self._store.list(policy, candidate, limit)
         return {"evaluations": [evaluation_answer(one) for one in found]}
 
     async def get(self, evaluation_id: str) -> Mapping[str, object]:
-        """One. Raises NotFoundError."""
+        """One evaluation. Raises NotFoundError."""
         found = await self._store.get(evaluation_id)
         if found is None:
             raise NotFoundError("there is no such evaluation", code="EVALUATION_NOT_FOUND")
@@ -199,16 +199,16 @@ class EvaluationService:
             self._task = asyncio.create_task(self._work(), name="evaluations")
 
     async def _work(self) -> None:
-        while self._wanted:  # also where one was begun while the last look was under way
+        while self._wanted:  # also if an evaluation was requested during the last look
             self._wanted = False
             try:
                 await self.run()
             except BanditdError as error:
-                # It waits in the database: the job comes again.
+                # It stays in the database, and the job runs again.
                 logger.warning("evaluation.postponed", extra={"error": error.message, "code": error.code})
 
     async def run(self) -> None:
-        """Work on whatever waits, here, until nothing does."""
+        """Work on waiting evaluations until there are none."""
         async with self._busy:
             while not self._stopping.is_set():
                 lease = new_id(self._clock.now_us())
@@ -219,7 +219,7 @@ class EvaluationService:
                 await self._evaluate(evaluation, lease)
 
     async def stop(self) -> None:
-        """End between two pieces; what is not finished is somebody else's."""
+        """Stop between two pieces of work; another replica continues what is unfinished."""
         self._stopping.set()
         if self._task is not None:
             await self._task
@@ -269,7 +269,7 @@ class EvaluationService:
         enabled = {arm.arm for arm in runtime.arms if arm.enabled}
         promising = promises_otherwise(runtime, applied)
         rows = await self._rows(policy, runtime, question, claim, earlier=WINDOW if promising else 0)
-        # Read after the decisions: it must hold whatever they have taught.
+        # Read it after the decisions, so that it contains everything they have taught.
         stored = await self._learning.load(policy, runtime.builder.schema.hash)
         knowledge = Knowledge(
             schema=runtime.builder.schema,
@@ -307,7 +307,7 @@ class EvaluationService:
     async def _rows(
         self, policy: str, runtime: PolicyRuntime, question: Question, claim: _Claim, *, earlier: int
     ) -> Sequence[LoggedDecision]:
-        """What has taught something since the beginning of the window and ``earlier`` before, oldest first."""
+        """The decisions that taught something, from ``earlier`` before the window on, oldest first."""
         rows: list[LoggedDecision] = []
         before: str | None = None
         since_us = question.since_us

@@ -1,9 +1,9 @@
-"""What a policy knew at each decision of its log: the learner's sums, walked through once more. No clock, no I/O.
+"""What a policy knew at each decision of its log, reconstructed from the learner's sums. No clock, no I/O.
 
-The start is what is known now less what every decision of the window has taught; sums are additive, so that is exact.
-From there each contribution is added when its reward had come. So no decision is judged by its own reward, nor by any
-that came after it. What cannot be had again is the course of the prior scales and of detected changes: they are
-today's all along.
+The start is the present sums minus the contributions of every decision in the window; since sums are additive, this
+is exact. From there each contribution is added at the time its reward arrived. So no decision is evaluated with its
+own reward or a later one. Past prior scales and detected changes cannot be recovered; the present ones are used
+throughout.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ from banditd.services.candidates.rebinding import rebound, restating, shares_pos
 
 
 class Knowledge:
-    """The states of two rules over the same sums, at the first decision of ``rows`` and from there on.
+    """The states of two rules over the same sums, from the first decision of ``rows`` onwards.
 
-    rows : every decision of the window that has taught something, oldest first. restored : whether the start is what
-    was known then; else it is empty, since the stored sums do not hold what these decisions have taught.
+    rows : every decision of the window that taught something, oldest first.
+    restored : whether the start is what was known then; otherwise it is empty, because the stored sums do not contain
+    these decisions.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Knowledge:
         self._states: list[PolicyState] = []
 
     def beginning(self) -> Iterator[None]:
-        """Go back to the beginning, in pieces. Call it to its end before anything else."""
+        """Go back to the start, in pieces; run it to its end first."""
         state = yield from self._restoring(self._stored)
         for row in self._rows:
             self._fold([state], row, -1.0)
@@ -72,7 +73,7 @@ class Knowledge:
             self._states.append(other)
 
     def until(self, at_us: int) -> Iterator[None]:
-        """Learn what had come before that time, in pieces."""
+        """Learn the rewards that had arrived before that time, in pieces."""
         while self._waiting and self._waiting[0][0] < at_us:
             _, index = heapq.heappop(self._waiting)
             self._fold(self._states, self._rows[index], 1.0)
@@ -81,11 +82,11 @@ class Knowledge:
             yield from state.refreshing()
 
     def passed(self, index: int) -> None:
-        """The decision ``rows[index]`` was made: its reward may come."""
+        """The decision ``rows[index]`` has been made: its reward may now arrive."""
         heapq.heappush(self._waiting, (self._rows[index].rated_at_us, index))
 
     def snapshots(self) -> tuple[Snapshot, Snapshot]:
-        """What is known now, as either of the two rules sees it."""
+        """The present knowledge as a snapshot for each of the two rules."""
         first = self._states[0].snapshot()
         state = self._states[0]
         other = rebound(first, state, self._other) if self._shared else self._states[1].snapshot()
@@ -94,7 +95,7 @@ class Knowledge:
     def _restoring(self, stored: StoredLearning) -> Generator[None, None, PolicyState]:
         learner = stored.learner
         if learner is not None and self._rows:
-            # Evidence is as old as it was then.
+            # Give the sums the age that they had then.
             counters = json.loads(learner)
             learner = json.dumps(counters | {"epoch": min(int(counters["epoch"]), self._rows[0].epoch)})
         state = PolicyState(schema=self._schema, settings=self._settings, arms=self._arms)
@@ -117,7 +118,7 @@ class Knowledge:
 
 
 def _taught(row: LoggedDecision) -> Iterator[tuple[Contribution, bool]]:
-    """(what it has put into the sums, whether of the arm that served)."""
+    """(contribution to the sums, whether it is the serving arm's)."""
     if row.contribution is not None:
         yield row.contribution, True
     for other in row.others:

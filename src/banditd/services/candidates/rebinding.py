@@ -1,4 +1,4 @@
-"""Another rule of deciding over the sums of a policy's state: a snapshot that is like its own but for the rule."""
+"""Another rule over the same sums: a snapshot that differs only in how it decides."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from banditd.bandit.state import PolicyState
 
 
 def shares_posterior(settings: PolicySettings, other: PolicySettings) -> bool:
-    """Whether ``other`` decides from the very posterior that ``settings`` make of the sums.
+    """Whether ``other`` decides from the same posterior that ``settings`` derive from the sums.
 
-    Not where one has a part that all arms share and the other has none, or where it looks at clusters alone.
+    Not if only one of them has a part that all arms share, or looks at clusters alone.
     """
     wanted = policy_factory(other)
     return policy_factory(settings).pooled == wanted.pooled and not wanted.needs_clusters
 
 
 def rebound(snapshot: Snapshot, state: PolicyState, settings: PolicySettings) -> Snapshot:
-    """A snapshot of the state, deciding by other settings that share its posterior: costs next to nothing.
+    """A snapshot of the state that decides by other settings with the same posterior; this is cheap.
 
-    snapshot : the one that is published, where the state is a learner's: to make another would be to commit.
+    snapshot : the published one, if the state belongs to a learner, because building another would change that state.
     """
     learned = tuple(arm.learned_as for arm in state.arms)
     watching = state.settings.change_detection and state.arm_changes.changed
@@ -40,7 +40,7 @@ def rebound(snapshot: Snapshot, state: PolicyState, settings: PolicySettings) ->
 
 
 def restating(state: PolicyState, settings: PolicySettings) -> Generator[None, None, PolicyState]:
-    """A state of the same sums with the posterior of other settings, in pieces: a factorisation for every arm."""
+    """A state of the same sums with other settings' posterior, in pieces: one factorisation per arm."""
     other = PolicyState(schema=state.schema, settings=settings, arms=state.arms)
     yield from other.applying(
         state.segments(),

@@ -1,4 +1,4 @@
-"""Candidates of every policy: create, list, look, delete. Nobody changes one that is there."""
+"""Candidates of every policy: create, list, read, delete. They never change."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from banditd.services.candidates.shadows import ShadowDesk
 from banditd.services.policy import PolicyRuntime, runtime_of
 
 MOST: Final = 200
-"""Candidates of a policy at once."""
+"""Most candidates of a policy."""
 
 
 class CandidateService:
-    """The catalogue. users : say of a candidate what it is needed for, or None; then it is not deleted."""
+    """Manages candidates. users : each returns what needs a candidate, or None; a needed one cannot be deleted."""
 
     def __init__(
         self,
@@ -46,9 +46,9 @@ class CandidateService:
         arms: Mapping[str, Mapping[str, object]],
         key_name: str | None = None,
     ) -> tuple[Mapping[str, object], bool]:
-        """(the answer, whether it is new). The same candidate once more is the one that is there.
+        """(the answer, whether it is new). Creating the same candidate again returns the existing one.
 
-        Raises NotFoundError (policy), InvalidInputError, ConflictError for another one of that name.
+        Raises NotFoundError (policy), InvalidInputError, ConflictError for a different one with that name.
         """
         runtime = runtime_of(self._runtimes, policy)
         now_us = self._clock.now_us()
@@ -105,7 +105,7 @@ class CandidateService:
         return found
 
     async def delete(self, policy: str, name: str) -> None:
-        """Raises NotFoundError, ConflictError where something needs it."""
+        """Delete a candidate. Raises NotFoundError, ConflictError if something needs it."""
         candidate = await self.load(policy, name)
         for user in self.users:
             reason = await user(candidate)
@@ -114,7 +114,7 @@ class CandidateService:
         await self._store.delete(candidate.candidate_id)
 
     def applied(self, candidate: Candidate) -> Applied:
-        """The policy as it stands now, with the candidate's difference. Raises NotFoundError, InvalidInputError."""
+        """The present policy with the candidate applied. Raises NotFoundError, InvalidInputError."""
         return apply_candidate(runtime_of(self._runtimes, candidate.policy), candidate, self._check)
 
     async def _answer_with_shadow(self, candidate: Candidate) -> dict[str, object]:
@@ -126,8 +126,8 @@ class CandidateService:
         try:
             applied = apply_candidate(self._runtimes[candidate.policy], candidate)
         except BanditdError as error:
-            # The policy has changed since: an arm is gone, say.
-            return answer | {"problem": error.message, "words": f"It cannot be applied any more: {error.message}"}
+            # The policy has changed since then; for example, an arm is gone.
+            return answer | {"problem": error.message, "words": f"It can no longer be applied: {error.message}"}
         return answer | {
             "class": applied.candidate_class,
             "difference": list(applied.difference),

@@ -1,4 +1,4 @@
-"""What decisions put into the sums of shadows: one by one, so that it can be taken out again. No clock, no I/O."""
+"""What each decision adds to the sums of shadows, in a form that can be subtracted again. No clock, no I/O."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from banditd.core.types import FloatArray
 from banditd.ope.difference import Compared, difference_terms
 from banditd.ports import FoldItem
 
-_OWN: Final = 3  # place of the policy's own vector in a row's; the candidates' follow
+_OWN: Final = 3  # index of the policy's own vector in a row; the candidates' follow
 
 
 class ShadowBatch:
-    """Gathers what a batch does to shadows. shadows : by their ids, as they were before it."""
+    """Collects what a batch adds to shadows. shadows : by id, as they were before the batch."""
 
     def __init__(self, policy: str, shadows: Mapping[str, Shadow]) -> None:
         self.found = Shadowed(policy=policy)
@@ -37,7 +37,7 @@ class ShadowBatch:
         self._tag_parts = {shadow_id: set(shadow.tag_parts) for shadow_id, shadow in shadows.items()}
 
     def parts(self, shadow_ids: Sequence[str], item: FoldItem) -> dict[str, tuple[str, ...]]:
-        """The parts of each shadow's sums that its next decision is in; octave k begins with the 2^k-th."""
+        """The parts of each shadow's sums that its next decision belongs to; octave k starts with the 2^k-th."""
         found: dict[str, tuple[str, ...]] = {}
         for shadow_id in shadow_ids:
             if shadow_id == KEPT_ANEW:
@@ -49,12 +49,12 @@ class ShadowBatch:
         return found
 
     def leave_out(self, shadow_ids: Sequence[str], reason: str) -> None:
-        """A rewarded decision that cannot be made again."""
+        """Count a rewarded decision that cannot be decided again."""
         for shadow_id in shadow_ids:
             self._add(shadow_id, f"{LEFT_OUT}{reason}", np.ones(1))
 
     def count(self, rows: Sequence[ShadowRow], times: Sequence[int]) -> Iterator[None]:
-        """Decisions that are new, of the same shadows and arms, all with a reward, in pieces.
+        """Count new decisions, all with a reward and with the same shadows and arms, in pieces.
 
         times : when they were made.
         """
@@ -72,14 +72,14 @@ class ShadowBatch:
         self.found.rows += rows
 
     def move(self, row: ShadowRow, put: Contribution | None) -> None:
-        """Count a decision that is kept with the reward that it has now, or with none."""
+        """Count a stored decision with its present reward, or without one, in place of the former."""
         served = put is not None and (row.drawn < 0 or put.arm == row.arms[row.drawn])
         reward = put.reward if put is not None and served else None
         if reward == row.reward:
             return
         for place, shadow_id in enumerate(row.parts):
             if shadow_id not in self._rated:
-                continue  # deleted, or begun anew
+                continue  # deleted, or started again
             for value, sign in ((row.reward, -1.0), (reward, 1.0)):
                 if value is not None:
                     self._put(row, place, shadow_id, _terms([row], place, np.array([value]))[0], sign)
@@ -111,13 +111,13 @@ class ShadowBatch:
 
 
 def _own(row: ShadowRow, place: int) -> int:
-    """Where the policy's own vector is for that shadow of the row."""
+    """Index of the policy's own vector that belongs to that shadow of the row."""
     anew = list(row.parts).index(KEPT_ANEW) if KEPT_ANEW in row.parts else place
     return _OWN + 1 + anew if anew < place else _OWN
 
 
 def _terms(rows: Sequence[ShadowRow], place: int, reward: FloatArray) -> FloatArray:
-    """Of one shadow of these rows, each with its reward: float64 (n, fields of a difference)."""
+    """One shadow's terms for these rows, each with its reward: float64 (n, fields of a difference)."""
     vectors = np.stack([row.vectors for row in rows])
     return difference_terms(
         Compared(

@@ -1,9 +1,9 @@
-"""The promises of shadowed candidates that do not promise what their policy does, kept anew beside the traffic.
+"""Promises of shadowed candidates that differ from their policy's: solved again alongside the traffic.
 
-Both are, the policy's too, as in an evaluation from the log: by the rewards that had come when a decision was made.
-They live in the learner's memory and begin with the newest rated decisions of the log, a piece with every batch;
-until they have caught up they count nothing. A learner whose state was read again (a restart, another leader, a
-commit that failed) begins them anew, so that no decision is in them twice and none is missing.
+The candidate's and the policy's are both solved again, as in an evaluation from the log, with the rewards that had
+arrived when a decision was made. They live in the learner's memory and start with the newest rated decisions of the
+log, some with every batch; nothing is counted until they have caught up. If the learner's state is read again (a
+restart, another leader, a failed commit), they start again, so that no decision is in them twice and none is missing.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from banditd.services.candidates.decided_again import DecidedAgain, Rule
 from banditd.services.candidates.walk import BLOCK
 from banditd.services.policy import PolicyRuntime
 
-PIECE: Final = 100  # decisions of the beginning that are played with a batch, besides as many as the batch has
-MOST_PAGES: Final = 40  # of WINDOW decisions each, in which rated ones are looked for
+PIECE: Final = 100  # waiting decisions that are played with each batch, in addition to the batch's size
+MOST_PAGES: Final = 40  # pages of WINDOW decisions that are searched for rated ones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """A running shadow, ready to decide. snapshot : what is known before the batch, as the candidate sees it."""
+    """A running shadow, ready to decide. snapshot : the candidate's, before the batch."""
 
     shadow: Shadow
     applied: Applied
@@ -53,7 +53,7 @@ class Side:
 
 
 class ShadowCourses:
-    """Those of all policies."""
+    """The courses of all policies."""
 
     def __init__(self, log: EvaluationLog, recent: RecentOutcomes) -> None:
         self._log = log
@@ -63,9 +63,10 @@ class ShadowCourses:
     async def before(
         self, runtime: PolicyRuntime, sides: Sequence[Side], rows: Sequence[LoggedDecision]
     ) -> KeptAnew | None:
-        """Ready to decide these rows by what was known before them; None while they are still at the beginning.
+        """The courses, ready to decide these rows with what was known before them; None until they have caught up.
 
-        sides : those that promise otherwise. rows : of a batch, oldest first, which the beginning then takes in.
+        sides : those with another promise.
+        rows : of a batch, oldest first; until the courses have caught up, they become part of the start.
         """
         if not sides:
             self.forget(runtime.name)
@@ -81,7 +82,7 @@ class ShadowCourses:
         return None
 
     def forget(self, policy: str) -> None:
-        """Some decisions are in none of its courses, or only in some."""
+        """Drop a policy's courses, because they have missed some decisions."""
         self._kept.pop(policy, None)
 
     async def _begun(self, runtime: PolicyRuntime, sides: Sequence[Side]) -> KeptAnew:
@@ -91,7 +92,7 @@ class ShadowCourses:
             page, before = await self._log.taught(
                 runtime.name, runtime.builder.schema.hash, since_us=None, before_id=before, limit=WINDOW
             )
-            # What is in the queue yet comes with a batch.
+            # Decisions that are still queued come with a batch.
             rows += [row for row in page if row.contribution is not None]
             if before is None or len(rows) >= WINDOW:
                 break
@@ -101,7 +102,7 @@ class ShadowCourses:
 
 
 class KeptAnew:
-    """The courses of one policy's promise and of its candidates'. waiting : decisions that they begin with."""
+    """The courses of one policy's promise and of its candidates'. waiting : decisions to start with."""
 
     def __init__(
         self,
@@ -116,14 +117,14 @@ class KeptAnew:
         self._policy: Course | None = None
         self._courses: dict[str, Course | None] = {}
         for side in sides:
-            mine, self._policy = begin_courses(runtime, side.applied, earlier, runtime.view.snapshot)
-            self._courses[side.shadow.shadow_id] = mine
+            own_course, self._policy = begin_courses(runtime, side.applied, earlier, runtime.view.snapshot)
+            self._courses[side.shadow.shadow_id] = own_course
         self.waiting = deque(row for row in rows if self._decided.why_not(row) is None)
         self._newest: deque[int] = deque(maxlen=WINDOW)  # when decisions were made
         self._uncounted = 0
 
     def fits(self, runtime: PolicyRuntime, sides: Sequence[Side]) -> bool:
-        """Whether it is about these shadows and nobody else has folded; prices and baselines are what they were."""
+        """Whether it covers these shadows, nobody else has folded, and prices and baselines have not changed."""
         if runtime.learned is not self._state or runtime.arms != self._arms:
             return False
         if any(side.shadow.shadow_id not in self._courses for side in sides):
@@ -134,16 +135,16 @@ class KeptAnew:
         return all(course is None or course.stands(runtime.view_of(snapshot, arms)) for course, arms in standing)
 
     def go_on(self, sides: Sequence[Side]) -> None:
-        """Another batch. Whoever has stopped misses decisions from here on."""
+        """Start another batch; shadows that have stopped miss decisions from here on."""
         self._decided = DecidedAgain(self._runtime)
         self._courses = {one: self._courses[one] for one in ids_of(sides)}
 
     def other_promise(self, row: LoggedDecision) -> bool:
-        """Whether it was made under another promise than the policy's of today."""
+        """Whether the decision was made under another promise than the policy's present one."""
         return other_promise(row, self._policy)
 
     async def caught_up(self, sides: Sequence[Side], most: int) -> bool:
-        """Play up to so many of the decisions that it begins with. Whether none is left."""
+        """Play at most ``most`` of the waiting decisions. Returns whether none is left."""
         while self.waiting and most > 0:
             block = [self.waiting.popleft() for _ in range(min(BLOCK, len(self.waiting)))]
             most -= len(block)
@@ -154,7 +155,7 @@ class KeptAnew:
         return not self.waiting
 
     async def recount(self, log: EvaluationLog) -> None:
-        """Look how many of the newest decisions are rated, now and then."""
+        """Count periodically how many of the newest decisions are rated."""
         if self._uncounted < WINDOW:
             return
         self._uncounted = 0
@@ -167,9 +168,10 @@ class KeptAnew:
     async def decide(
         self, sides: Sequence[Side], block: Sequence[LoggedDecision], log: tuple[FloatArray, IntArray]
     ) -> tuple[FloatArray, Mapping[str, FloatArray], FloatArray]:
-        """(what the policy would draw from, what each shadow would, what every arm would cost): float64 (n, K).
+        """(the policy's vectors, each shadow's vectors, the cost of every arm): float64 (n, K).
 
-        The courses take note of it. block : at most ``BLOCK``, oldest first. log : probabilities and drawn arms.
+        The courses record these decisions. block : at most ``BLOCK``, oldest first. log : probabilities and drawn
+        arms.
         """
         at_us, snapshot = block[0].created_at_us, self._runtime.view.snapshot
         await others()
@@ -197,9 +199,9 @@ async def decided(
     sides: tuple[Sequence[Side], Sequence[Side]],
     kept: KeptAnew | None,
 ) -> tuple[list[str], IntArray, FloatArray, FloatArray]:
-    """(whose vectors are in a row, drawn arms, what was predicted of these, vectors), as ``ShadowRow`` has them.
+    """(whose vectors a row has, drawn arms, predictions for them, vectors), in the layout of ``ShadowRow``.
 
-    sides : by what was logged of the promise, and by promises kept anew; the latter where ``kept`` is there.
+    sides : with the promise as logged, and with promises solved again; the latter only if ``kept`` is given.
     """
     plain, anew = sides
     await others()
@@ -221,11 +223,11 @@ async def decided(
 
 
 def ids_of(sides: Sequence[Side]) -> list[str]:
-    """Of their shadows."""
+    """The ids of their shadows."""
     return [side.shadow.shadow_id for side in sides]
 
 
 async def others() -> None:
-    """Let others run: each piece here is as long as a query takes."""
+    """Let other tasks run; each piece of work here takes as long as a query."""
     for _ in range(TURNS):
         await asyncio.sleep(0)

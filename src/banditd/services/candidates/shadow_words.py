@@ -1,4 +1,4 @@
-"""A shadow as readers get it, and what its sums say. Pure."""
+"""A shadow as the API shows it, and the meaning of its sums. Pure."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from banditd.services.candidates.verdict import FOLLOWED, compared_words, percen
 from banditd.services.candidates.walk import Walked
 
 KIND: Final = "anytime"
-"""A shadow is watched, so its interval holds at all looks together."""
+"""A shadow is watched continuously, so its interval must be valid at all looks together."""
 Parts = Mapping[str, FloatArray]
 
 
 def walked_of(shadow: Shadow, parts: Parts) -> Walked:
-    """The same as the walk of a log gives."""
+    """The shadow's sums in the form of a walk over the log."""
     width, arms = len(FIELDS), shadow.arms
     octaves = {int(part.removeprefix(OCTAVE)): sums for part, sums in parts.items() if part.startswith(OCTAVE)}
     everything = np.sum(list(octaves.values()), axis=0) if octaves else np.zeros(width + 1 + 2 * len(arms))
@@ -45,7 +45,7 @@ def walked_of(shadow: Shadow, parts: Parts) -> Walked:
 
 
 def shadow_answer(shadow: Shadow, parts: Parts) -> dict[str, object]:
-    """How far it is and what it says so far, over all and by slice."""
+    """Progress and present result, overall and by slice."""
     walked = walked_of(shadow, parts)
     sums = walked.sums
     slices = sorted(part for part in parts if part.startswith((CLUSTER, TAG)))

@@ -1,8 +1,8 @@
-"""Shadows of candidates, the learner's side: what each would have drawn of the decisions that a batch learns from.
+"""Shadows of candidates on the learner's side: what each would have drawn for the decisions of a batch.
 
-Everything is decided by what was known before the batch: no decision by its own reward. That a decision is counted
-and what it is counted with are committed with what it teaches, so both happen once. A reward that changes moves the
-sums by the difference.
+Decisions are made with what was known before the batch, so never with their own rewards. A decision's effect on the
+shadow is committed together with what it teaches, so both happen exactly once. A changed reward moves the sums by the
+difference.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ from banditd.services.policy import PolicyRuntime
 
 logger = logging.getLogger(__name__)
 LOOK_S: Final = 1.0  # between two looks at which candidates are shadowed
-# A posterior that one candidate alone needs takes long to make: it is made anew when there are so many commits more,
+# A posterior that only one candidate needs is expensive: it is rebuilt after this growth in commits,
 RESTATED_GROWTH: Final = 1.05
-RESTATED_S: Final = 10.0  # or when it is so old.
-BLOCK: Final = 32  # decisions that are decided at once: some 1 ms of the event loop for each shadow
-RESTS: Final = 20.0  # so many times as long as it worked the learner waits for more decisions, ...
-LONGEST_REST_S: Final = 1.0  # ... and no longer: many at once cost much less than one by one
+RESTATED_S: Final = 10.0  # or at this age.
+BLOCK: Final = 32  # decisions that are decided at once: about 1 ms of the event loop for each shadow
+RESTS: Final = 20.0  # the learner waits this many times as long as shadows took, since large batches are cheaper, ...
+LONGEST_REST_S: Final = 1.0  # ... but no longer than this
 
 
 def rule_of(runtime: PolicyRuntime, applied: Applied) -> str:
-    """Names what is compared: the two rules, without what moves by itself (usage, prices, what was learned)."""
+    """Identifies the two rules that are compared, without what changes by itself (usage, prices, learned state)."""
     now = replace(runtime.config, switches=runtime.switches)
     sides = [
         [
@@ -71,9 +71,9 @@ class _Restated:
 
 
 class Shadowing:
-    """One for all policies. What it finds is committed by the learner.
+    """Computes the shadows of all policies; the learner commits the result.
 
-    contribution_of : what a decision is about to have put into the statistics.
+    contribution_of : returns what a decision is about to contribute to the statistics.
     """
 
     def __init__(
@@ -96,17 +96,18 @@ class Shadowing:
 
     @property
     def rest_s(self) -> float:
-        """How long the learner is to wait after the last batch."""
+        """How long the learner should pause after the last batch."""
         return min(RESTS * sum(self._worked_s.values()), LONGEST_REST_S)
 
     def look_again(self, policy: str) -> None:
-        """Somebody has started or stopped a shadow here."""
+        """A shadow was started or stopped here: read them again."""
         self._known.pop(policy, None)
 
     async def seen(self, runtime: PolicyRuntime, items: Sequence[FoldItem]) -> Shadowed | None:
-        """What a batch that is about to be folded does to the policy's shadows; None for nothing.
+        """What a batch about to be folded does to the policy's shadows; None for nothing.
 
-        Raises StorageUnavailableError where the database is away. Any other failure is logged: learning goes on.
+        Raises StorageUnavailableError if the database is unavailable. Any other failure is logged and learning goes
+        on.
         """
         began_s = perf_counter()
         try:
@@ -135,8 +136,8 @@ class Shadowing:
     async def _seen(
         self, runtime: PolicyRuntime, items: Sequence[FoldItem], shadows: list[tuple[Candidate, Shadow]]
     ) -> Shadowed | None:
-        mine = runtime.builder.schema.hash
-        put = {one.decision_id: self._contribution_of(one) for one in items if one.schema_hash == mine}
+        schema_hash = runtime.builder.schema.hash
+        put = {one.decision_id: self._contribution_of(one) for one in items if one.schema_hash == schema_hash}
         changed = {
             one.decision_id: one
             for one in items
@@ -162,7 +163,7 @@ class Shadowing:
         return batch.found if batch.found.rows or batch.found.sums else None
 
     async def corrected(self, policy: str, contributions: Mapping[str, Contribution | None]) -> Shadowed | None:
-        """What other contributions do to the policy's shadows, where a rebuild replaces them; None for nothing."""
+        """What corrected contributions do to the policy's shadows when a rebuild replaces them; None for nothing."""
         kept = await self._store.rows(list(contributions)) if contributions else {}
         shadows = await self._store.of_policy(policy) if kept else []
         batch = ShadowBatch(policy, {shadow.shadow_id: shadow for _, shadow in shadows})
@@ -180,7 +181,7 @@ class Shadowing:
             try:
                 applied = apply_candidate(runtime, candidate)
             except BanditdError:
-                continue  # an arm is gone, say; whoever looks at the candidate sees why
+                continue  # for example an arm is gone; the candidate's page says why
             if not_to_be_replayed(runtime, applied) is not None:
                 continue
             current = await self._current(shadow, rule_of(runtime, applied), tuple(arm.arm for arm in runtime.arms))
@@ -190,7 +191,7 @@ class Shadowing:
         return sides
 
     async def _current(self, shadow: Shadow, rule: str, arms: tuple[str, ...]) -> Shadow | None:
-        """The shadow, or the one that begins instead where a rule is not what it was; None where it has ended."""
+        """The shadow, or its successor if a rule has changed; None if it has ended."""
         if shadow.rule == rule:
             return shadow
         now_us = self._clock.now_us()
@@ -207,7 +208,7 @@ class Shadowing:
         return anew if begun else None
 
     async def _snapshot(self, runtime: PolicyRuntime, applied: Applied, shadow: Shadow) -> Snapshot:
-        """What is known before the batch, as the candidate sees it."""
+        """The candidate's snapshot, before the batch."""
         settings, published = applied.config.settings, runtime.view.snapshot
         if shares_posterior(runtime.config.settings, settings):
             return rebound(published, runtime.learned, settings)
@@ -236,7 +237,7 @@ class Shadowing:
         items: Sequence[FoldItem],
         put: Mapping[str, Contribution | None],
     ) -> None:
-        """Count decisions that have their first reward."""
+        """Count decisions that have just got their first reward."""
         again = DecidedAgain(runtime)
         by_id = {one.decision_id: one for one in items}
         chosen = await self._chosen(again, by_id, put, batch, sides)
@@ -279,7 +280,7 @@ class Shadowing:
         batch: ShadowBatch,
         sides: Sequence[Side],
     ) -> list[LoggedDecision]:
-        """Those that can be made again, oldest first; the others are counted by why they cannot."""
+        """The decisions that can be made again, oldest first; the others are counted by reason."""
         chosen = []
         for logged in await self._log.logged(list(by_id)):
             events = by_id[logged.decision_id].events
@@ -293,7 +294,7 @@ class Shadowing:
         return chosen
 
     def _note(self, policy: str, found: Shadowed) -> None:
-        """So that the next batch goes on from here, before the next look."""
+        """Record the result, so that the next batch continues from here before the shadows are read again."""
         if policy in self._known:
             looked_s, shadows = self._known[policy]
             self._known[policy] = looked_s, [(candidate, _after(shadow, found)) for candidate, shadow in shadows]

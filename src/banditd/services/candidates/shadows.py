@@ -1,4 +1,4 @@
-"""Shadows of candidates, the desk: start, stop, look, and what the sums say as an evaluation."""
+"""Shadows of candidates over HTTP: start, stop, read, and evaluate."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from banditd.services.policy import PolicyRuntime
 
 
 class ShadowDesk:
-    """For all policies. counting : the learner's side, which is to look again at once."""
+    """Manages the shadows of all policies. counting : the learner's side, told to read them again at once."""
 
     def __init__(self, *, store: ShadowStore, log: EvaluationLog, counting: Shadowing, clock: Clock) -> None:
         self._store = store
@@ -31,9 +31,9 @@ class ShadowDesk:
         self._clock = clock
 
     async def start(self, runtime: PolicyRuntime, candidate: Candidate, applied: Applied) -> None:
-        """Shadow it from now on; where it was shadowed before, go on.
+        """Start shadowing, or continue if it was shadowed before.
 
-        Raises InvalidInputError where decisions cannot be made again, ConflictError where all places are taken.
+        Raises InvalidInputError if decisions cannot be made again, ConflictError if there are too many shadows.
         """
         beyond = not_to_be_replayed(runtime, applied)
         if beyond is not None:
@@ -62,18 +62,18 @@ class ShadowDesk:
         self._counting.look_again(candidate.policy)
 
     async def stop(self, candidate: Candidate) -> None:
-        """Count no further; what was counted stays."""
+        """Stop counting; the sums stay."""
         await self._store.stop(candidate.candidate_id, at_us=self._clock.now_us())
         self._counting.look_again(candidate.policy)
 
     async def answers(self, candidates: Sequence[Candidate]) -> Mapping[str, Mapping[str, object]]:
-        """Those that are or were shadowed, by candidate."""
+        """By candidate, the shadows that are running or were."""
         found = await self._store.of_candidates([one.candidate_id for one in candidates])
         sums = await self._store.sums([shadow.shadow_id for shadow in found.values()]) if found else {}
         return {one: shadow_answer(shadow, sums.get(shadow.shadow_id, {})) for one, shadow in found.items()}
 
     async def found(self, runtime: PolicyRuntime, applied: Applied, question: Question) -> Finding:
-        """What the sums say of the candidate so far. Raises ConflictError where it was never shadowed."""
+        """The present result for a candidate. Raises ConflictError if it was never shadowed."""
         candidate = question.candidate
         shadow = (await self._store.of_candidates([candidate.candidate_id])).get(candidate.candidate_id)
         if shadow is None:

@@ -1,4 +1,4 @@
-"""What a walk says of a candidate: passed, failed or inconclusive, why, and what would settle it. Pure."""
+"""The verdict of a walk on a candidate: passed, failed or inconclusive; why, and what would settle it. Pure."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from banditd.ope.difference import FEWEST_ANYTIME, DifferenceSums, Interval, ans
 from banditd.ports.evaluations import Coverage
 from banditd.services.candidates.walk import Walked, main_arm
 
-RATED_ALIKE: Final = 0.05  # shares of rated answers that differ by more are no like for like
-FOLLOWED: Final = 0.25  # of the decisions may be drawn otherwise where the policy's own promise is kept anew
+RATED_ALIKE: Final = 0.05  # rated shares that differ by more make the rewards incomparable
+FOLLOWED: Final = 0.25  # share of decisions that may be drawn differently when the policy's promise is solved again
 RELEASE: Final = "a release in small steps"
 RELEASE_OR_CASES: Final = f"{RELEASE}, or cases with known scores (banditd evaluate --cases)"
 CHANGE_ITSELF: Final = (
@@ -35,7 +35,7 @@ _LEFT_OUT: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What a walk was about. disabled : arms that the candidate takes out."""
+    """What a walk was about. disabled : arms that the candidate disables."""
 
     question: Question
     disabled: frozenset[str]
@@ -108,7 +108,7 @@ def _judged(walked: Walked, evidence: Evidence, interval: Interval) -> tuple[Pha
 
 
 def than_words(question: Question) -> str:
-    """What the candidate is compared with."""
+    """What the candidate is compared with, in words."""
     return "the policy as it stands" if question.against == INCUMBENT else f"always {question.against}"
 
 
@@ -153,7 +153,7 @@ def _settles(walked: Walked, question: Question, interval: Interval) -> str:
 
 
 def in_days(walked: Walked, missing: int) -> str:
-    """How long these take at the rate of the window."""
+    """How long that takes at the window's rate, in words."""
     if walked.since_us is None or walked.until_us is None or walked.until_us <= walked.since_us:
         return ""
     days = missing / walked.sums.rated * (walked.until_us - walked.since_us) / DAY_US
@@ -163,7 +163,7 @@ def in_days(walked: Walked, missing: int) -> str:
 
 
 def _rated_shares(walked: Walked, coverage: Coverage) -> tuple[float, float]:
-    """Which share of the answers is rated of what the candidate would choose, and of what the other does."""
+    """Shares of rated answers: among those that the candidate would choose, and among the other's."""
 
     def of(shares: Mapping[str, float]) -> float:
         known = {arm: share for arm, share in shares.items() if coverage.decisions.get(arm, 0) > 0}
@@ -175,7 +175,7 @@ def _rated_shares(walked: Walked, coverage: Coverage) -> tuple[float, float]:
 
 
 def _figures(walked: Walked, evidence: Evidence) -> dict[str, object]:
-    """Everything that was found, as JSON has it."""
+    """All figures, JSON-compatible."""
     sums, question = walked.sums, evidence.question
     interval = sums.interval(question.interval)
     known = sums.rated > 0
@@ -220,16 +220,16 @@ def _unit(value: float) -> float:
 
 
 def points(value: float) -> str:
-    """In hundredths of a reward."""
+    """A reward difference in hundredths."""
     return f"{100.0 * value:.2g} points" if math.isfinite(value) else "anything"
 
 
 def percent(share: float) -> str:
-    """In two digits."""
+    """A share in two digits."""
     return f"{100.0 * share:.2g} %"
 
 
-# Where nothing was found yet.
+# The figures of an evaluation without a result.
 NOTHING: Final[dict[str, object]] = {
     "rated": 0, "left_out": {}, "since_us": None, "until_us": None, "estimate": None, "interval": None,
     "half_width": None, "worth": 0.0, "behind": 0.0, "differs": None, "uncovered": None, "refused": 0,
@@ -239,7 +239,7 @@ NOTHING: Final[dict[str, object]] = {
 
 
 def evaluation_answer(evaluation: Evaluation) -> dict[str, object]:
-    """Question, phase and figures. Times are microseconds."""
+    """Question, phase and figures. Times are in microseconds."""
     question, finding = evaluation.question, evaluation.finding
     return {
         "evaluation_id": evaluation.evaluation_id,

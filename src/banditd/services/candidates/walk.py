@@ -1,4 +1,6 @@
-"""The walk of a log with a candidate's rule and another one: what each would have drawn, and what that would earn."""
+"""Walks through a log with a candidate's rule and another one: what each would have drawn, and what that would
+earn.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +20,17 @@ from banditd.services.candidates.decided_again import DecidedAgain, Rule
 from banditd.services.candidates.knowledge import Knowledge
 from banditd.services.policy import PolicyRuntime
 
-BLOCK: Final = 8  # decisions that are decided at once, by what was known before the first of them
+BLOCK: Final = 8  # decisions that are decided at once, with what was known before the first of them
 
 
 @dataclass(slots=True, kw_only=True)
 class Walked:
-    """What a walk has found.
+    """The result of a walk.
 
-    sums : of the difference, candidate less the other; halves : of the first and the second half of the decisions.
-    left_out : why decisions were, to how many. shares, other_shares : of the arms, by name. kept_anew : whether
-    promises were.
+    sums : of the difference, candidate minus the other. halves : of the first and the second half of the decisions.
+    left_out : reason -> number of decisions left out.
+    shares, other_shares : by arm.
+    kept_anew : whether promises were solved again.
     """
 
     sums: DifferenceSums = field(default_factory=DifferenceSums)
@@ -44,11 +47,10 @@ class Walked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """Which decisions are looked at: none of ``until_us`` or later, and the first ``warming`` ones only to find the
-    course of the promises again.
+    """Which decisions are evaluated: none from ``until_us`` on; the first ``warming`` ones only warm up the promises.
 
-    courses : where the two do not promise the same of the same arms, whose promises have to be kept anew: of the
-    candidate, of the policy; None for one that promises nothing. Elsewhere what was logged holds for both.
+    courses : (candidate's, policy's) if their promises differ and must be solved again, each None without a promise.
+    Otherwise the logged promise holds for both.
     """
 
     until_us: int
@@ -57,9 +59,9 @@ class Window:
 
 
 class LogWalk:
-    """Plays the candidate against the policy as it stands, or against one arm.
+    """Plays the candidate against the present policy, or against one arm.
 
-    rows : what has taught something, oldest first, up to now. against : ``incumbent``, or an arm's name.
+    rows : decisions that taught something, oldest first, up to now. against : ``incumbent``, or an arm's name.
     """
 
     def __init__(
@@ -82,7 +84,7 @@ class LogWalk:
         self._shares = np.zeros((2, len(self._decided.names)))
 
     async def run(self) -> AsyncIterator[int]:
-        """Walk; gives how many of the rows are done, now and then. Others have the event loop in between."""
+        """Walk; yields the number of rows done now and then. Other tasks run in between."""
         pace, found = Pace(), self.found
         chosen = await self._chosen(pace)
         await pace.through(self._knowledge.beginning())
@@ -118,7 +120,7 @@ class LogWalk:
         self._shares += compared.wanted.sum(0), compared.other.sum(0)
 
     async def _promising(self, at_us: int) -> None:
-        """Let the promises know what was known then."""
+        """Give the promises what was known at that time."""
         snapshots = self._knowledge.snapshots()[::-1] if self._window.courses else ()
         for course, snapshot in zip(self._window.courses or (), snapshots, strict=True):
             if course is not None:
@@ -127,7 +129,7 @@ class LogWalk:
     # -------------------------------------------------------------- which decisions
 
     async def _chosen(self, pace: Pace) -> set[int]:
-        """Indices of the rows that are evaluated; counts the others by why they are not."""
+        """Indices of the rows to evaluate; counts the others by reason."""
         latest_us = self._window.until_us - self._maturity_us()
         chosen = set()
         for index, row in enumerate(self._rows):
@@ -147,7 +149,9 @@ class LogWalk:
         return chosen
 
     def _maturity_us(self) -> int:
-        """Within which nine of ten rewards have come: of younger decisions only the hasty are rated."""
+        """The time within which 90 % of rewards arrive; of younger decisions only the quickly rated ones would
+        count.
+        """
         delays = [row.rated_at_us - row.created_at_us for row in self._rows if row.contribution is not None]
         return max(int(np.quantile(delays, 0.9)), 0) if delays else 0
 
@@ -157,14 +161,14 @@ class LogWalk:
         return self._decided.why_not(row) or self._other_promise(row)
 
     def _other_promise(self, row: LoggedDecision) -> str | None:
-        """Whether it was made under another promise than the policy's of today, where that has to be known."""
+        """The reason to leave out a decision made under another promise than the present one, if that matters."""
         course = self._window.courses[1] if self._window.courses else None
         return "own_objective" if other_promise(row, course) else None
 
     # -------------------------------------------------------------- one block
 
     def _compared(self, block: Sequence[LoggedDecision]) -> Compared:
-        """What was logged of these decisions, and what both rules would draw from."""
+        """The logged values of these decisions, and the vectors of both rules."""
         logged, mean, drawn, predicted = self._decided.logged(block)
         snapshot, other_snapshot = self._knowledge.snapshots()
         courses = self._window.courses or (None, None)

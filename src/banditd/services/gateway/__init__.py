@@ -1,5 +1,5 @@
-"""The walk of an answer: route, call the arm's upstream, stream it through, settle what it took. No HTTP in it.
+"""Answering through the gateway: route, call the arm's upstream, stream the answer, settle its cost. No HTTP here.
 
-``gateway.Gateway`` makes an ``exchange.Exchange`` for every request. It calls routing and reports usage as a client
-would: nothing in them knows it.
+``gateway.Gateway`` creates an ``exchange.Exchange`` for every request. It routes and reports usage just as a client
+would; routing and rewards do not know about it.
 """

@@ -1,4 +1,4 @@
-"""What an answer says, read from its bytes in the client's form: whole, or as the events of a stream. Pure."""
+"""Reads what an answer says from its bytes in the client's form: a whole answer, or the events of a stream. Pure."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ COMPARED: frozenset[Surface] = frozenset({"chat", "messages", "responses"})
 
 
 def answer_in(surface: Surface, body: bytes) -> ModelAnswer:
-    """What a whole answer says."""
+    """The content of a whole answer, given its bytes."""
     return answer_of(surface, _object(body))
 
 
 def answer_of(surface: Surface, stated: Mapping[str, Any]) -> ModelAnswer:
-    """The same of its parsed JSON."""
+    """The content of a whole answer, given its parsed JSON."""
     if surface == "messages":
         return _of_blocks(stated.get("content"))
     if surface == "responses":
@@ -29,9 +29,9 @@ def answer_of(surface: Surface, stated: Mapping[str, Any]) -> ModelAnswer:
 
 
 def answer_in_stream(surface: Surface, events: Iterable[StreamEvent]) -> ModelAnswer:
-    """What a stream that has ended well says."""
+    """The content of a stream that has ended well."""
     stated = [_object(data) for data in _data_of(b"".join(event.raw for event in events))]
-    if surface == "responses":  # its last event has the whole
+    if surface == "responses":  # the last event holds the whole answer
         responses = [_dict(one.get("response")) for one in stated]
         return _of_output(next((one["output"] for one in reversed(responses) if one.get("output")), None))
     return _of_blocks(_blocks(stated)) if surface == "messages" else _of_message(_message(stated))
@@ -49,7 +49,7 @@ def _data_of(raw: bytes) -> Iterator[bytes]:
 
 
 def _message(chunks: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The message that a chat's chunks make, of its first choice."""
+    """The message that a chat's chunks add up to, for the first choice."""
     texts: dict[str, str] = {"content": "", "refusal": ""}
     calls: dict[Any, dict[str, str]] = {}
     for chunk in chunks:
@@ -79,7 +79,7 @@ def _of_message(message: Mapping[str, Any]) -> ModelAnswer:
 
 
 def _blocks(events: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The content that a message's events make."""
+    """The content blocks that a message's events add up to."""
     blocks: dict[Any, dict[str, Any]] = {}
     for one in events:
         kind, place = one.get("type"), one.get("index")
@@ -115,7 +115,7 @@ def _of_output(output: object) -> ModelAnswer:
 def _object(data: bytes) -> dict[str, Any]:
     try:
         return _dict(json.loads(data))
-    except (ValueError, RecursionError):  # ``[DONE]``, say
+    except (ValueError, RecursionError):  # for example ``[DONE]``
         return {}
 
 

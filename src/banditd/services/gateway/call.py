@@ -1,4 +1,4 @@
-"""What a request asks of the gateway, whichever surface it came by, and the gateway's own settings."""
+"""A request to the gateway, in whichever form it arrived, and the gateway's own settings."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from banditd.ports.upstreams import Surface
 class GatewayCall:
     """One request, validated.
 
-    query : what routing has to know; the gateway itself sets in it which upstreams can serve.
-    wanted : capabilities that the request needs, told from its own form. An arm must have one only where some arm of
-        the policy says that it has it: an operator who names no capabilities has not said that there are none.
-    body : the client's JSON object in the form of the surface, without what is meant for banditd.
-    large : its body came as so many bytes that nothing may walk all of it in the event loop.
+    query : what routing needs to know; the gateway adds which upstreams can serve it.
+    wanted : capabilities that the request needs, judged by its content. A capability is required only if some arm of
+    the policy declares it: operators who declare none have not said that there are none.
+    body : the client's JSON object in the form of the surface, without the parts meant for banditd.
+    large : the body is so large that it must not be processed on the event loop.
     headers : of the client's request, names in lower case.
     """
 
@@ -32,8 +32,11 @@ class GatewayCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayRules:
-    """deadline_s : for one request with all its attempts. max_attempts : calls of upstreams for one request at most.
-    fallback_on_policy : whether an arm's refusal for its content policy is another arm's turn.
+    """The gateway's settings.
+
+    deadline_s : for one request with all its attempts.
+    max_attempts : most upstream calls for one request.
+    fallback_on_policy : whether another arm is asked if one refuses because of its content policy.
     """
 
     deadline_s: float = 600.0

@@ -1,7 +1,7 @@
-"""How many tokens a request has, asked of an upstream that counts, else told from our own count.
+"""Counts a request's tokens: by an upstream that can count, else by our own estimate.
 
-Nothing is stored or learned by it (a classifier's label is remembered for the request itself), and whatever an
-upstream makes of it says nothing of its health: many endpoints answer messages well and have never heard of counting.
+Nothing is stored or learned (except that a classifier's label is cached for the request itself). An upstream's
+failure to count says nothing about its health: many endpoints answer messages well but do not support counting.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CHARACTERS_PER_TOKEN: Final = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """input_tokens : of the whole request. arm : whose upstream counted it; None: an estimate."""
+    """input_tokens : of the whole request. arm : the one whose upstream counted; None: an estimate."""
 
     input_tokens: int
     arm: str | None = None
@@ -38,9 +38,9 @@ async def count_tokens(
     arms_of: Callable[[GatewayCall, str], Mapping[str, Arm]],
     upstreams: Upstreams,
 ) -> Counted:
-    """The count by the likeliest arm whose upstream counts.
+    """The count by the likeliest arm whose upstream can count.
 
-    Raises whatever ``route`` raises, but where no arm may answer: what is too long has a length all the same.
+    Raises whatever ``route`` raises, except if no arm may answer: a request that is too long still has a length.
     """
     try:
         decision = await route(replace(call, query=replace(call.query, dry_run=True)))
@@ -77,10 +77,10 @@ async def _requested(call: GatewayCall, arm: Arm, upstreams: Upstreams) -> int |
 
 
 def _extra(call: GatewayCall) -> int:
-    """Tokens of the tools, which are no text of the conversation."""
+    """Estimated tokens of the tool definitions, which are not part of the conversation's text."""
     tools = call.body.get("tools")
     if not tools:
         return 0
-    # In pieces there are no spaces, which are few to what a large request has.
+    # The piecewise encoder writes no spaces; they hardly matter in a large request.
     plain = encode_pieces(tools, compact).decode() if call.large else json.dumps(tools, ensure_ascii=False)
     return math.ceil(len(plain) / CHARACTERS_PER_TOKEN)

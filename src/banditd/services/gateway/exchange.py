@@ -1,9 +1,8 @@
-"""One request and its answer: attempts up to the commit point, the stream after it, and one settlement.
+"""One request and its answer: attempts until the commit point, then the stream, and one settlement.
 
-The first call is prepared while its decision is committed, and sent once that is durable.
-
-The *commit point* is the first event with content (text, reasoning, a tool call) or a finish reason. Before it the
-events are held back and another arm may be asked; after it nothing is ever switched: the client sees a failure.
+The first call is prepared while its decision is being committed, and sent once that is durable. The *commit point* is
+the first event with content (text, reasoning, a tool call) or a finish reason. Events before it are held back, so
+that another arm can still be asked. After it the arm is never switched: if it fails, the client sees the failure.
 """
 
 from __future__ import annotations
@@ -35,14 +34,14 @@ from banditd.services.gateway.running import Running, upstream_call, usable_refe
 from banditd.services.turns import Ahead
 
 logger = logging.getLogger(__name__)
-# What is held back before the commit point; with more than this it is passed on, and the arm is committed to.
+# Most events held back before the commit point; with more they are passed on, and the arm is final.
 MAX_HELD_EVENTS: Final = 64
 MAX_HELD_BYTES: Final = 262_144
 MAX_REASON: Final = 64
 
 
 class Surroundings(Protocol):
-    """What an exchange needs of its gateway."""
+    """What an exchange needs from its gateway."""
 
     upstreams: Upstreams
     rules: GatewayRules
@@ -56,11 +55,11 @@ class Surroundings(Protocol):
 
 
 class _AnotherDecision(Exception):  # noqa: N818 - no error: a budget has refused the one that was prepared for
-    """Not what was decided first holds, but the decision that the exchange has by now."""
+    """A budget refused the decision for which the call was prepared; ``decision`` is now another one."""
 
 
 class Exchange:
-    """Made by ``Gateway.exchange``. Call ``begin``, then give ``reply`` or ``events``, and ``finish`` in any case."""
+    """One request's answer. Call ``begin``, then read ``reply`` or ``events``, and always call ``finish``."""
 
     def __init__(self, surroundings: Surroundings, call: GatewayCall) -> None:
         self._around = surroundings
@@ -78,54 +77,54 @@ class Exchange:
         self._held: list[StreamEvent] = []
         self._settling: asyncio.Task[None] | None = None
         self._whole = False
-        self._played_ms: float | None = None  # how long a recipe took whose answer is there: its calls have ended
+        self._played_ms: float | None = None  # how long a finished recipe took
         self._now: Callable[[], float] = asyncio.get_running_loop().time
 
     @property
     def served(self) -> Arm | None:
-        """The arm that answers, from the commit point on."""
+        """The arm that answers, known from the commit point on."""
         return None if self._running is None else self._running.arm
 
     @property
     def holder(self) -> str | None:
-        """The arm whose upstream has given the answer: of a recipe the part whose answer counts."""
+        """The arm whose upstream gave the answer; for a recipe, the part whose answer counts."""
         if self._played_ms is not None:
             return self.attempts[-1].arm
         return None if self._running is None else self._running.arm.arm
 
     @property
     def response_id(self) -> str | None:
-        """The answer's id as the upstream gave it."""
+        """The upstream's id of the answer."""
         return None if self._answered is None else self._answered.response_id
 
     @property
     def attempts_now(self) -> tuple[Attempt, ...]:
-        """Every call so far; the one that runs as if it ended well now."""
+        """All calls so far; a running one is shown as if it ended well now."""
         if not self._calling or self._running is None or self.decision is None:
             return tuple(self.attempts)
         return (*self.attempts, self._running.attempt(None, self._now(), self.decision.input_tokens))
 
     @property
     def model(self) -> str | None:
-        """The model's name as the upstream gave it."""
+        """The upstream's name of the model."""
         return None if self._answered is None else self._answered.model
 
     @property
     def calls(self) -> int:
-        """How often upstreams were called so far, the call that runs included."""
+        """Number of upstream calls so far, including a running one."""
         return len(self.attempts) + self._calling
 
     @property
     def _calling(self) -> bool:
-        """Whether a call is under way that is no attempt yet."""
+        """Whether a call is running that is not yet an attempt."""
         return self._running is not None and self._settling is None and self._played_ms is None
 
     async def begin(self) -> None:
-        """Route, and call arms until one answers: then ``reply`` is there, or ``events`` may be read.
+        """Route, and call arms until one answers. Afterwards ``reply`` is set, or ``events`` may be read.
 
         Raises
         ------
-        UpstreamError : nobody answered; of the last call. And whatever ``RoutingService.route`` raises.
+        UpstreamError : of the last call, if no arm answered. Also whatever ``RoutingService.route`` raises.
         """
         self._began_s = began_s = self._now()
         until_s = began_s + self._around.rules.deadline_s
@@ -135,13 +134,13 @@ class Exchange:
         try:
             await self._answer(ahead.decision, until_s)
         except _AnotherDecision:
-            assert self.decision is not None  # noqa: S101 - that is what it says
+            assert self.decision is not None  # noqa: S101 - ``_AnotherDecision`` guarantees it
             await self._answer(self.decision, until_s)
 
     async def _cleared(self) -> None:
-        """Wait until what was decided is durable: nothing is sent before, and nothing that fails counts.
+        """Wait until the decision is durable: nothing may be sent, and no failure counts, before that.
 
-        Raises _AnotherDecision, and what the commit raises.
+        Raises _AnotherDecision, and the errors of the commit.
         """
         ahead = self._ahead
         if self.decision is not None or ahead is None:
@@ -155,14 +154,14 @@ class Exchange:
             raise _AnotherDecision
 
     async def _answer(self, decision: Decision, until_s: float) -> None:
-        """Call arms until one answers. Raises as ``begin``, and _AnotherDecision."""
+        """Call arms until one answers. Raises like ``begin``, and _AnotherDecision."""
         arms = self._around.callable_arms(self.call, decision.policy)
         order = [name for name in order_of(decision) if name in arms]
-        # A recipe is played where it is drawn, and is nobody's fallback: it would take as many calls as it has parts.
+        # A recipe only runs when it is drawn; as a fallback it would take as many calls as it has parts.
         order = [name for name in order if arms[name].recipe is None or name == decision.arm]
         if not order:
             await self._cleared()
-            raise UnavailableError("the arms were changed while this was decided; ask again", code="ARMS_CHANGED")
+            raise UnavailableError("the arms changed while this was being decided; try again", code="ARMS_CHANGED")
         rules = self._around.rules
         fallbacks = Fallbacks(
             order,
@@ -187,11 +186,11 @@ class Exchange:
             step = following
 
     async def events(self) -> AsyncIterator[Sequence[StreamEvent]]:
-        """The events of a stream, one read at a time, the ones held back first.
+        """The events of a stream, one read at a time, starting with those that were held back.
 
         Raises
         ------
-        UpstreamError : it did not finish. What came before has been given.
+        UpstreamError : the stream did not finish. Everything before that has been yielded.
         """
         stream, running = self._stream, self._running
         if running is None or not (self._held or stream):
@@ -211,9 +210,9 @@ class Exchange:
             raise
 
     def finish(self) -> asyncio.Task[None] | None:
-        """Hang up where something still runs, and settle, once: later calls give the same settlement.
+        """Stop whatever still runs, and settle once; later calls return the same task. None if nothing was decided.
 
-        An answer that was not read to its end counts as ``client_gone``. None is returned where nothing was decided.
+        An answer that was not read to its end counts as ``client_gone``.
         """
         if self._settling is not None or self.decision is None:
             return self._settling
@@ -229,7 +228,7 @@ class Exchange:
     # ---------------------------------------------------------------- one call
 
     async def _try(self, arm: Arm, until_s: float) -> UpstreamError | None:
-        """Call one arm up to its commit point; the error where it failed."""
+        """Call one arm up to its commit point; returns the error if it failed."""
         running = self._running = self._answered = Running(arm, self._now())
         cleared = self._cleared if self.decision is None else None
         call = upstream_call(self.call, arm, max(0.001, until_s - self._now()), cleared)
@@ -245,7 +244,7 @@ class Exchange:
         return None
 
     async def _play(self, arm: Arm, arms: Mapping[str, Arm], until_s: float) -> UpstreamError | None:
-        """Play a recipe to its answer, which is held until then; the error where nobody gave one."""
+        """Run a recipe to its answer, which is held back until then; returns the error if no part answered."""
         assert arm.recipe is not None  # noqa: S101 - asked before
         await self._cleared()
         began_s = self._now()
@@ -257,7 +256,7 @@ class Exchange:
         except UpstreamError as error:
             return error
         self._played_ms = (self._now() - began_s) * 1e3
-        # Whose answer counts is the last that answered, as everywhere.
+        # The part whose answer counts goes last, since reports take the last attempt that answered.
         self.attempts.sort(key=lambda one: one.recipe is not None and one.arm == part.running.arm.arm)
         self._running = self._answered = replace(part.running, arm=arm)
         self.reply, self._held, self.headers = part.reply, list(part.events), part.headers or {}
@@ -286,7 +285,7 @@ class Exchange:
         self.headers = stream.headers
 
     def _close(self, error: UpstreamError) -> None:
-        """A call has failed: it becomes an attempt of its class."""
+        """Record a failed call as an attempt with its error class."""
         running, self._running = self._running, None
         if self._stream is not None:
             self._stream.close()
@@ -300,7 +299,7 @@ class Exchange:
     def _attempted(
         self, running: Running, ended: ErrorClass | None, *, code: str, error: UpstreamError | None = None
     ) -> None:
-        """A call has ended: it is kept for the settlement, and breakers and metrics hear of it."""
+        """Record a call that has ended: for the settlement, the breakers and the metrics."""
         decision = self.decision
         if decision is None:
             return
@@ -325,7 +324,7 @@ class Exchange:
             )
 
     def _report(self, decision: Decision) -> UsageReport:
-        """The settlement: every attempt, and the figures of the last that answered, else of the last."""
+        """The usage report: every attempt, and the figures of the last one that answered, else of the last."""
         last = self.attempts[main_attempt(tuple(self.attempts))] if self.attempts else None
         reason = "" if self._running is None else self._running.finish_reason or ""
         report = UsageReport(
@@ -337,9 +336,9 @@ class Exchange:
             output_chars=None if self._running is None else self._running.characters,
             session_key=decision.session_key,
         )
-        if last is None:  # broken off before the first call
+        if last is None:  # cancelled before the first call
             return report._replace(error="client_gone")
-        return report._replace(  # who served is told by the attempts
+        return report._replace(  # the attempts say who served
             error=last.error,
             latency_ms=last.latency_ms if self._played_ms is None else self._played_ms,
             input_tokens=last.input_tokens,

@@ -1,17 +1,17 @@
-"""Whom to call after a call has failed, and whom first. Pure.
+"""Which arm to call first, and which after a failure. Pure.
 
-The arms stand in the policy's own order: the drawn one, then by the probability they had, then by utility.
+The arms are in the policy's order: the drawn one, then by their probability, then by utility.
 
-| class | the same arm again | the next arm |
+| class | same arm again | next arm |
 |---|---|---|
-| transport | once, where a kept connection was stale | yes |
+| transport | once, if a kept-alive connection was stale | yes |
 | timeout | no | yes |
-| overload | once, where it asks for two seconds at most | yes |
-| server | once, after 0.2 to 0.6 s, where it answered with a status of 500 or more | yes |
+| overload | once, if it asks for at most two seconds | yes |
+| server | once, after 0.2 to 0.6 s, if the status was 500 or more | yes |
 | auth | no | yes |
 | context | no | only arms with a larger window |
-| policy | no | only where it is configured |
-| request | no | where this one does not know what it is asked with |
+| policy | no | only if configured |
+| request | no | if this arm does not support what the request asks for |
 | client_gone | no | no |
 """
 
@@ -31,14 +31,14 @@ _NEXT: Final = frozenset({"transport", "timeout", "overload", "server", "auth"})
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Call this arm after so many seconds."""
+    """Call this arm after this many seconds."""
 
     arm: str
     wait_s: float = 0.0
 
 
 class Fallbacks:
-    """The rest of the way of one request. ``windows``: arm to its context window in tokens, None where unsaid."""
+    """The order of calls for one request. windows : arm -> context window in tokens, None if unknown."""
 
     def __init__(
         self, order: Sequence[str], windows: Mapping[str, int | None], *, max_attempts: int, on_policy: bool
@@ -55,11 +55,12 @@ class Fallbacks:
         return Step(self._waiting.pop(0))
 
     def after(self, arm: str, error: UpstreamError, *, jitter: float, avoid: Mapping[str, str]) -> Step | None:
-        """What follows a failed call of ``arm``; None: the request has failed.
+        """The step after a failed call of ``arm``; None: the request has failed.
 
         Parameters
         ----------
-        jitter : in [0, 1). avoid : arms that are left alone now; they are called only where nobody else is left.
+        jitter : in [0, 1).
+        avoid : arms excluded by breakers; they are only called if no others are left.
         """
         if self._left <= 0:
             return None
@@ -69,7 +70,7 @@ class Fallbacks:
         return step
 
     def leave_out(self, arms: Collection[str]) -> None:
-        """These have failed already, as the parts of a recipe."""
+        """Do not call these arms: they have already failed as parts of a recipe."""
         self._waiting = [arm for arm in self._waiting if arm not in arms]
 
     def _same(self, arm: str, error: UpstreamError, jitter: float) -> Step | None:
@@ -100,13 +101,13 @@ class Fallbacks:
         return Step(following)
 
     def _larger(self, other: str, arm: str) -> bool:
-        """Whether a prompt that was too long for ``arm`` may fit. A window that nobody has told may be any."""
+        """Whether a prompt that was too long for ``arm`` may fit here; true if the window is unknown."""
         window, failed = self._windows.get(other), self._windows.get(arm)
         return failed is not None and (window is None or window > failed)
 
 
 def order_of(decision: Decision) -> list[str]:
-    """The arms that may answer, in the order in which they are asked."""
+    """The arms that may answer, in the order in which they are called."""
     utility = (decision.mean - decision.penalty).tolist()
     ranked = sorted(zip(decision.probability.tolist(), utility, decision.arms, strict=True), key=_likeliest_first)
     return [decision.arm, *(arm for _, _, arm in ranked if arm != decision.arm)]

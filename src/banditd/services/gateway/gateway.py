@@ -1,4 +1,4 @@
-"""The gateway: makes exchanges, tells breakers and metrics how calls ended, and owns the settlements under way."""
+"""The gateway: creates exchanges, reports call results to breakers and metrics, and owns the running settlements."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from banditd.services.turns import Ahead
 from banditd.services.walks import Routing
 
 logger = logging.getLogger(__name__)
-# A settlement that the database does not take is tried again; after that its estimate stands: it is charged already.
+# A settlement that cannot be stored is retried for this long; after that the estimate, already charged, stands.
 SETTLED_WITHIN_S: Final = 2.0
-# Settlements are off everybody's way: those of so long are one transaction, and the decisions that wait for a commit
-# meanwhile do not wait behind each of them.
+# Settlements are gathered for this long and stored in one transaction, so that decisions waiting for their commit do
+# not queue behind each of them.
 SETTLED_TOGETHER_S: Final = 0.05
-# An answer may have ended on another replica a moment ago: what is not found is looked for again after these pauses.
+# An answer may just have ended on another replica: an unknown one is looked up again after these pauses.
 ELSEWHERE_WAITS_S: Final = (2 * SETTLED_TOGETHER_S, 8 * SETTLED_TOGETHER_S)
 
 Report = Callable[[UsageReport], Awaitable[object]]
@@ -60,8 +60,8 @@ class Gateway:
     ) -> None:
         self.upstreams = upstreams
         self.rules = rules
-        self.listener: Listener | None = None  # who wants to hear answers: set before the first one
-        self.regenerations: Regenerations | None = None  # the same
+        self.listener: Listener | None = None  # set before the first request
+        self.regenerations: Regenerations | None = None  # set before the first request
         self._route, self._ahead = routing.route, routing.ahead
         self._report = report
         self._runtimes = runtimes
@@ -76,16 +76,16 @@ class Gateway:
         self._policies: Mapping[str, Mapping[str, bool]] = {}
 
     def exchange(self, call: GatewayCall) -> Exchange:
-        """One request and its answer. Nothing has happened yet."""
+        """A new exchange for one request; nothing has happened yet."""
         listener = self.listener
         exchange = Exchange(self, call) if listener is None else ListenedExchange(self, call, listener)
         self._exchanges.add(exchange)
         return exchange
 
     def answering(self, reference: Reference) -> Exchange | None:
-        """The newest exchange whose answer has this id and is not stored yet: it runs, or waits to be settled.
+        """The newest exchange with this answer id that is not stored yet: it is running or waits to be settled.
 
-        The id is the upstream's, or one that was made of the decision's own.
+        The id is the upstream's, or one that was built from the decision's id.
         """
         own = decision_id_in(reference.text)
         found = [
@@ -101,13 +101,13 @@ class Gateway:
         return found[ids.index(max(ids))] if found else None
 
     async def count_tokens(self, call: GatewayCall) -> Counted:
-        """How many tokens a request has. Nothing is recorded, and no breaker hears of it."""
+        """The number of tokens in a request. Nothing is recorded, not even by breakers."""
         return await count_tokens(call, route=self.route, arms_of=self.callable_arms, upstreams=self.upstreams)
 
     def policies(self) -> Mapping[str, Mapping[str, bool]]:
-        """Every policy with the names of its arms, and whether the gateway can call them now."""
+        """Every policy with its arms' names, and whether the gateway can call each of them now."""
         arms = tuple(runtime.arms for runtime in self._runtimes.values())
-        if arms != self._arms:  # every request asks, and they change seldom
+        if arms != self._arms:  # cached: every request asks, but the arms rarely change
             names = set(self.upstreams.names())
             self._arms = arms
             self._policies = {
@@ -117,14 +117,14 @@ class Gateway:
         return self._policies
 
     async def settled(self) -> None:
-        """Wait for the settlements that are under way now, but not for a database that is away."""
+        """Wait for the settlements that are under way now, but not for an unavailable database."""
         self._hurry()
         under_way = set(self._settling)
         if under_way:
             await asyncio.wait(under_way, timeout=SETTLED_WITHIN_S)
 
     async def close(self) -> None:
-        """Wait for the settlements under way."""
+        """Wait for the running settlements."""
         while self._settling:
             self._hurry()
             await asyncio.gather(*self._settling, return_exceptions=True)
@@ -132,15 +132,18 @@ class Gateway:
     # ---------------------------------------------------------------- what an exchange needs
 
     async def route(self, call: GatewayCall) -> Decision:
-        """Decide who answers, among the arms that can be called on this surface."""
+        """Decide which arm answers, among those that can be called on this surface."""
         return await self._route(self._completed(call))
 
     async def ahead(self, call: GatewayCall) -> Ahead:
-        """The same, while the decision's commit is under way."""
+        """Like ``route``, but possibly while the decision is still being committed."""
         return await self._ahead(self._completed(call))
 
     def _completed(self, call: GatewayCall) -> Query:
-        """The query, with what the upstreams and the policy say."""
+        """The query, completed with the upstreams that can serve it and the capabilities it needs.
+
+        The prompt cache is ignored if no arm of the policy has a price for cached input.
+        """
         query = call.query
         query.upstreams = upstreams = self._upstreams_for(call)
         query.upstreams = {**upstreams, RECIPES: recipes_unable(call)}
@@ -150,29 +153,32 @@ class Gateway:
             known = frozenset().union(*(arm.capabilities for arm in able))
             query.capabilities |= call.wanted & known
         if query.turn is not None and runtime is not None and not any(map(_prices_cached_input, runtime.arms)):
-            query.turn = query.turn._replace(cache_s=0.0)  # nobody's cache is worth a look into the database
+            query.turn = query.turn._replace(cache_s=0.0)  # saves a look-up in the database
         return query
 
     def callable_arms(self, call: GatewayCall, policy: str) -> Mapping[str, Arm]:
-        """The arms as they are now: one may have gone, or have got another upstream, since the decision was made."""
+        """The policy's callable arms now; an arm may have gone or changed its upstream since the decision."""
         upstreams = call.query.upstreams or self._upstreams_for(call)
         return _callable(self._runtimes[policy].arms, {name for name, unable in upstreams.items() if unable is None})
 
     def _upstreams_for(self, call: GatewayCall) -> Mapping[str, str | None]:
-        """Every upstream, with the reason why it cannot answer this request; None where it can."""
+        """Upstream -> reason why it cannot answer this request, or None if it can."""
         unable = self.upstreams.unable(call.surface, call.body)
         return {name: unable.get(name) for name in self.upstreams.names()}
 
     def left_alone(self, policy: str) -> Mapping[str, str]:
-        """Arms whose breakers say that they had better not be called now."""
+        """Arms that should not be called now, according to their breakers."""
         return self._breakers[policy].exclusions(self._clock.now_us())
 
     def jitter(self) -> float:
-        """In [0, 1)."""
+        """A random number in [0, 1)."""
         return self._rng.random()
 
     def tell(self, policy: str, attempt: Attempt, arm: Arm, surface: Surface, *, calls: bool) -> None:
-        """A call of ``arm`` has ended: breakers and metrics hear of it at once. calls : whether it was called."""
+        """Report the end of a call to breakers and metrics at once.
+
+        calls : whether the upstream was really called.
+        """
         outcome = attempt.error or "ok"
         self._metrics.count(self._metrics.gateway_attempts, policy, attempt.arm, outcome)
         if attempt.first_token_ms is not None:
@@ -191,7 +197,7 @@ class Gateway:
             )
 
     def settle(self, report: UsageReport, exchange: Exchange, *, estimated: bool) -> asyncio.Task[None]:
-        """Report usage in a task of the gateway's own, which outlives a request that is cancelled."""
+        """Report usage in a task of the gateway's own, so that it survives the request's cancellation."""
         if estimated:
             self._metrics.gateway_usage_estimated.inc()
         task = asyncio.get_running_loop().create_task(self._settle(report, exchange, self._gathered()))
@@ -200,7 +206,7 @@ class Gateway:
         return task
 
     def _gathered(self) -> asyncio.Future[None]:
-        """When the settlements that gather now are to be stored."""
+        """Resolved when the settlements that are being gathered should be stored."""
         if self._gathering is None:
             loop = asyncio.get_running_loop()
             self._gathering = loop.create_future()
@@ -208,7 +214,7 @@ class Gateway:
         return self._gathering
 
     def _hurry(self) -> None:
-        """Somebody waits for the settlements."""
+        """Store the gathered settlements now, because somebody waits for them."""
         if self._gathering is not None:
             self._release(self._gathering)
 
@@ -218,7 +224,7 @@ class Gateway:
             self._gathering = None
 
     async def _settle(self, report: UsageReport, exchange: Exchange, gathered: asyncio.Future[None]) -> None:
-        """Store a settlement; the exchange is kept until then, for whoever asks by its answer's id."""
+        """Store a settlement; until then the exchange can be found by its answer's id."""
         await asyncio.wait((gathered,))
         if self.regenerations is not None:
             report = await self.regenerations.completed(report, exchange)
@@ -226,11 +232,14 @@ class Gateway:
             await patiently(lambda: self._report(report))
         except UnavailableError as error:
             extra = {"decision_id": report.decision_id, "code": error.code}
-            logger.error("gateway.not_settled", extra=extra)  # noqa: TRY400 - the place tells nothing
+            logger.error("gateway.not_settled", extra=extra)  # noqa: TRY400 - the traceback would say nothing more
 
 
 def _callable(arms: Sequence[Arm], upstreams: Collection[str]) -> dict[str, Arm]:
-    """The arms behind these upstreams, and the recipes all of whose parts are; those with the smallest window."""
+    """The arms behind these upstreams, and the recipes all of whose parts are.
+
+    A recipe gets the smallest context window of its parts.
+    """
     able = {arm.arm: arm for arm in arms if arm.recipe is None and arm.upstream in upstreams}
     found = {}
     for arm in arms:
@@ -244,13 +253,13 @@ def _callable(arms: Sequence[Arm], upstreams: Collection[str]) -> dict[str, Arm]
 
 
 def recipes_unable(call: GatewayCall) -> str | None:
-    """Why no recipe can answer this request, None where it can: answers must be there to be compared."""
+    """Why no recipe can answer this request, or None: its parts' answers must be comparable."""
     if call.surface not in COMPARED:
         return "not_comparable"
     several = call.body.get("n")
     if isinstance(several, int) and several > 1:
         return "not_comparable"
-    # What an upstream keeps of the answers before, it alone can go on from.
+    # Only the upstream that stored the earlier answers can continue from them.
     return "kept_by_upstream" if call.body.get("previous_response_id") or call.body.get("conversation") else None
 
 

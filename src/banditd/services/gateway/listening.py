@@ -1,6 +1,6 @@
-"""An exchange whose answer somebody wants to hear: what passes is kept, bounded, and handed over when it has ended.
+"""An exchange whose answer a listener wants: the bytes are copied, up to a limit, and handed over at the end.
 
-Nothing waits for it: events are copied as they pass, and whoever listens gets them after the client.
+Nothing waits for this: events are copied as they pass, and the listener gets them after the client.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.exchange import Exchange, Surroundings
 
 MAX_COPIED_BYTES: Final = 1_048_576
-"""Of one answer: what of a stream comes after is not kept, and one in a single piece that is larger is not heard."""
+"""Limit per answer: a stream is cut there, and a larger answer in one piece is not handed over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """An answer that was given whole. body : of the answer, or the events of its stream, in the client's form.
+    """A complete answer. body : the answer, or the events of its stream, in the client's form.
 
-    cut : its stream was longer than what is kept.
+    cut : whether the stream was longer than what is kept.
     """
 
     decision: Decision
@@ -34,17 +34,17 @@ class Answered:
 
 
 class Listener(Protocol):
-    """Whoever wants to hear answers."""
+    """Whoever wants copies of answers."""
 
     def wants(self, decision: Decision, call: GatewayCall) -> bool:
-        """Whether the answer of this decision."""
+        """Whether it wants the answer to this decision."""
 
     def hear(self, answered: Answered) -> None:
-        """Take an answer. Waits for nothing."""
+        """Take an answer, without waiting for anything."""
 
 
 class ListenedExchange(Exchange):
-    """An ``Exchange`` that a listener hears, where it wants to."""
+    """An ``Exchange`` that hands its answer to a listener, if that wants it."""
 
     def __init__(self, surroundings: Surroundings, call: GatewayCall, listener: Listener) -> None:
         super().__init__(surroundings, call)
@@ -54,12 +54,12 @@ class ListenedExchange(Exchange):
         self._handed_over = False
 
     def events(self) -> AsyncIterator[Sequence[StreamEvent]]:
-        """As of every exchange."""
+        """As in ``Exchange``."""
         events = super().events()
         return self._copying(events) if self._is_wanted() else events
 
     def finish(self) -> asyncio.Task[None] | None:
-        """As of every exchange; the first time the listener gets the answer, where it is whole."""
+        """As in ``Exchange``; the first call hands the answer to the listener, if it is complete."""
         settling = super().finish()
         if settling is not None and not self._handed_over:
             self._handed_over = True

@@ -1,6 +1,6 @@
-"""A recipe's calls for one request: members at once, whose answer counts, and nothing to the client before.
+"""Runs a recipe for one request: calls members at once, picks the answer that counts; the client sees nothing before.
 
-A client that leaves takes all calls with it. Every call becomes an attempt of the one decision, when it ends.
+If the client leaves, all calls are cancelled. Every call becomes an attempt of the one decision when it ends.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from banditd.services.gateway.answers import answer_in, answer_in_stream
 from banditd.services.gateway.call import GatewayCall
 from banditd.services.gateway.running import Running, upstream_call
 
-# A stream is held back whole; what is longer is no answer that could be compared.
+# A stream is held back completely; a longer one cannot be compared.
 MOST_HELD_BYTES: Final = 16 * 1024 * 1024
 _GONE: Final = "client_gone"
-_TOO_LARGE: Final = "answer_too_large"  # as of a whole answer
+_TOO_LARGE: Final = "answer_too_large"  # the same code as for a whole answer
 
 
 class Ended(Protocol):
-    """Told of every call that has ended."""
+    """Called for every call that has ended."""
 
     def __call__(
         self, running: Running, ended: ErrorClass | None, *, code: str, error: UpstreamError | None = None
@@ -37,7 +37,7 @@ class Ended(Protocol):
 
 @dataclass(slots=True)
 class Part:
-    """The answer of one part: whole, or the events of a stream that has ended well."""
+    """The answer of one part: whole, or the events of a stream that ended well."""
 
     running: Running
     reply: UpstreamReply | None = None
@@ -46,7 +46,7 @@ class Part:
 
 
 class RecipeRun:
-    """One run of a recipe. arms : its parts by name. ended : told of every call."""
+    """One run of a recipe. arms : its parts by name. ended : called for every call."""
 
     def __init__(
         self, recipe: Recipe, *, upstreams: Upstreams, call: GatewayCall, arms: Mapping[str, Arm], ended: Ended
@@ -61,7 +61,7 @@ class RecipeRun:
         self._now: Callable[[], float] = asyncio.get_running_loop().time
 
     async def play(self, until_s: float) -> Part:
-        """Ask until it is known whose answer counts. Raises UpstreamError where nobody has given any."""
+        """Call parts until it is known whose answer counts. Raises UpstreamError if none answered."""
         play = Play(self._recipe)
         while waiting := play.ask():
             for arm, answer in zip(waiting, await self._at_once(waiting, until_s), strict=True):
@@ -69,8 +69,8 @@ class RecipeRun:
         if play.chosen is not None:
             return self._parts[play.chosen]
         failed = self._failed
-        assert failed is not None  # noqa: S101 - nobody has answered, so somebody has failed
-        # The recipe is not played twice, and whom else to ask is not for the last of its calls to say.
+        assert failed is not None  # noqa: S101 - no part has answered, so at least one has failed
+        # Drop the retry advice: the recipe is not run again, and its last call does not determine the next arm.
         error = UpstreamError(failed.message, error_class=failed.error_class, code=failed.code, status=failed.status)
         error.elsewhere = failed.elsewhere
         raise error
@@ -82,11 +82,11 @@ class RecipeRun:
         except BaseException:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)  # each hangs up and tells how far it came
+            await asyncio.gather(*tasks, return_exceptions=True)  # each closes its connection and records its attempt
             raise
 
     async def _ask(self, arm: Arm, until_s: float) -> ModelAnswer | None:
-        """What one part says; None where its call failed."""
+        """One part's answer; None if its call failed."""
         running = Running(arm, self._now(), recipe=self._recipe.arm)
         try:
             part, answer = await self._answer(running, until_s)
@@ -120,7 +120,7 @@ class RecipeRun:
                 size += sum(len(event.raw) for event in events)
                 if size > MOST_HELD_BYTES:
                     raise UpstreamError(
-                        f"{running.arm.arm} answers with more than {MOST_HELD_BYTES} bytes, too many to be compared",
+                        f"{running.arm.arm} answered with more than {MOST_HELD_BYTES} bytes, too long to be compared",
                         error_class="server",
                         code=_TOO_LARGE,
                     )

@@ -1,7 +1,7 @@
-"""Recognises at the gateway that an answer was asked for again: the same session sends the same conversation.
+"""Detects that an answer was asked for again: the same session sends the same conversation.
 
-Only where the client names the session: programs that ask the same twice without one are not displeased. Off
-everybody's way: it is looked for when the second answer is settled.
+Only if the client names the session: a program that asks the same thing twice without one is not dissatisfied. The
+lookup happens when the second answer is settled, off the request path.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ logger = logging.getLogger(__name__)
 
 
 class Regenerations:
-    """Completes settlements with ``regenerated_from``, where the request itself does not say it."""
+    """Adds ``regenerated_from`` to settlements whose request does not state it."""
 
     def __init__(self, reader: FollowUpReader) -> None:
         self._reader = reader
 
     async def completed(self, report: UsageReport, exchange: Exchange) -> UsageReport:
-        """The report, with the decision that it was asked for in place of, if one is recognised."""
+        """The report, with the decision whose answer it replaces, if one is found."""
         decision, query = exchange.decision, exchange.call.query
         turn, origin = query.turn, query.origin
         if decision is None or turn is None or turn.open:
@@ -32,7 +32,7 @@ class Regenerations:
             return report
         try:
             before = await self._reader.answered_before(decision)
-        except BanditdError as error:  # nothing hangs on it
+        except BanditdError as error:  # the report is stored without it
             logger.info("regeneration.not_looked_for", extra={"code": error.code})
             return report
         return report if before is None else report._replace(regenerated_from=before)

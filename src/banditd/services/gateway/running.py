@@ -1,4 +1,4 @@
-"""One call of an arm that is under way: what was seen of its answer, and the attempt that it becomes."""
+"""A running upstream call: what has been seen of its answer, and the attempt that it becomes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_REFERENCE: Final = 256
 
 @dataclass(slots=True)
 class Running:
-    """The call of an arm that is under way, and what was seen of its answer. recipe : in whose run it is made."""
+    """A running call of an arm, and what has been seen of its answer. recipe : whose run it is part of, or None."""
 
     arm: Arm
     began_s: float
@@ -33,7 +33,7 @@ class Running:
     refusal: bool = False
 
     def note(self, events: Sequence[StreamEvent], now_s: float) -> None:
-        """Some events of its stream have come."""
+        """Record events of its stream."""
         self.last_s = now_s
         for event in events:
             if event.content:
@@ -50,14 +50,14 @@ class Running:
                 self.response_id, self.model = event.response_id, event.model
 
     def completed(self, reply: UpstreamReply, now_s: float) -> None:
-        """Its whole answer has come."""
+        """Record its whole answer."""
         self.last_s = now_s
         self.usage, self.finish_reason = reply.usage, reply.finish_reason
         self.characters, self.refusal = reply.characters, reply.refusal
         self.response_id, self.model = reply.response_id, reply.model
 
     def attempt(self, ended: ErrorClass | None, now_s: float, input_tokens: int) -> Attempt:
-        """What it becomes once it has ended. input_tokens : of the query, where the upstream tells none."""
+        """The attempt, once it has ended. input_tokens : of the query, used if the upstream reports none."""
         last_s = now_s if self.last_s is None or ended is not None else self.last_s
         tokens = self._tokens(ended, input_tokens)
         first_s = self.first_token_s
@@ -74,7 +74,7 @@ class Running:
         )
 
     def _tokens(self, ended: ErrorClass | None, input_tokens: int) -> TokenUsage | None:
-        """What a call took: as its upstream says, else counted; None where it failed before there was anything."""
+        """The tokens used: as reported by the upstream, else estimated; None if it failed before any content."""
         usage = self.usage
         if usage is not None and not usage.partial:
             return usage
@@ -88,7 +88,7 @@ class Running:
 def upstream_call(
     call: GatewayCall, arm: Arm, left_s: float, cleared: Callable[[], Awaitable[None]] | None = None
 ) -> UpstreamCall:
-    """The client's request for one arm, with so many seconds left."""
+    """The client's request as a call of one arm, with ``left_s`` seconds left."""
     return UpstreamCall(
         upstream=arm.upstream or "",
         surface=call.surface,
@@ -105,6 +105,6 @@ def upstream_call(
 
 
 def usable_reference(response_id: str | None) -> str | None:
-    """An answer's id, where a client may give it as a reference."""
+    """An answer's id, if a client may use it as a reference; else None."""
     usable = response_id and len(response_id) <= MAX_REFERENCE and response_id.isprintable()
     return response_id if usable else None

@@ -1,1 +1,3 @@
-"""Judges score a share of the answers that the gateway gives; verdicts become rewards, until people contradict."""
+"""Judges score a share of the gateway's answers. Their verdicts are rewards, until people's ratings contradict
+them.
+"""

@@ -1,4 +1,4 @@
-"""What a judge has said of each arm's answers, how that differs from what people say, and who was probed. Pure."""
+"""Per arm: a judge's verdicts on its answers, how they differ from people's ratings, and its probes. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from banditd.ope.means import weighted_mean
 
 
 def verdicts_by_arm(verdicts: Sequence[LabelledVerdict]) -> list[Mapping[str, object]]:
-    """Of each arm whose answers were served and judged, the most often judged first."""
+    """One entry for each arm whose served answers were judged, the most often judged first."""
     by_arm: dict[str, list[LabelledVerdict]] = {}
     for one in verdicts:
         by_arm.setdefault(one.arm, []).append(one)
@@ -34,7 +34,7 @@ def _of_arm(arm: str, verdicts: Sequence[LabelledVerdict]) -> Mapping[str, objec
 
 
 def probes_by_arm(tallies: Iterable[ProbeTally], judge: str) -> list[Mapping[str, object]]:
-    """Of each arm that was asked for this judge, the most often drawn first."""
+    """One entry for each arm that was probed for this judge, the most often drawn first."""
     these = sorted((one for one in tallies if one.judge == judge), key=lambda one: (-one.drawn, one.arm))
     return [
         {"arm": one.arm, "drawn": one.drawn, "answered": one.answered, "spend_usd": one.cost_usd} for one in these

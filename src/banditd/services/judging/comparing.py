@@ -1,7 +1,7 @@
-"""Compares what was served with the baseline's answer, in both orders, until it is known how often that is better.
+"""Compares served answers with the baseline's, in both orders, until it is known how often the baseline's is better.
 
-The baseline's answer is a probe's, so it is paid for under the probes' cap and scored like any; the judge's calls are
-in its own account.
+The baseline's answer comes from a probe, so its cost counts towards the probes' cap and it is scored like any other.
+The calls of the judge are charged to the judge's own account.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CONCURRENCY: Final = 2
 
 
 def tests_of(compared: Sequence[Compared]) -> Mapping[tuple[str, str], PreferenceTest]:
-    """By (policy, baseline), of a judge's version."""
+    """(policy, baseline) -> test, for one version of a judge."""
     found: dict[tuple[str, str], list[bool]] = {}
     for one in compared:
         found.setdefault((one.policy, one.arm), []).append(one.outcome == "baseline")
@@ -37,9 +37,9 @@ def tests_of(compared: Sequence[Compared]) -> Mapping[tuple[str, str], Preferenc
 
 
 class Comparing:
-    """Which comparisons are still wanted; every replica looks now and then, in its event loop.
+    """Knows which comparisons are still wanted; every replica updates this periodically.
 
-    baseline : of a policy, by name; asked for those of ``policies`` that are ready.
+    baseline : returns a policy's baseline by name; only asked for those of ``policies`` that are ready.
     """
 
     def __init__(
@@ -57,7 +57,9 @@ class Comparing:
         self._tests: dict[str, Mapping[tuple[str, str], PreferenceTest]] = {}
 
     def wanted(self, judge: str, policy: str) -> str | None:
-        """The policy's baseline, while it is not known how often it is preferred. None before the first look."""
+        """The policy's baseline, until it is known how often it is preferred; None from then on, and before the
+        first look.
+        """
         baseline, tests = self._baselines.get(policy), self._tests.get(judge)
         if baseline is None or tests is None:
             return None
@@ -65,7 +67,7 @@ class Comparing:
         return baseline if test is None or test.side is None else None
 
     async def look(self) -> None:
-        """At what has been said so far."""
+        """Read all comparisons so far."""
         if self._judges:
             ready = [name for name, runtime in self._policies.items() if runtime.ready]
             self._baselines = {name: self._baseline(name) for name in ready}
@@ -74,7 +76,7 @@ class Comparing:
 
 
 class ComparisonWorker:
-    """One judge's comparisons, on one replica. judge : whose money and endpoint it shares."""
+    """Makes one judge's comparisons, on one replica. judge : its budget and endpoint are used."""
 
     def __init__(
         self, judge: JudgeWorker, store: ComparisonStore, comparing: Comparing, upstreams: Upstreams, clock: Clock
@@ -87,7 +89,7 @@ class ComparisonWorker:
         self._clock = clock
 
     async def step(self) -> int:
-        """Compare some of the pairs that wait now. Returns how many were tried."""
+        """Compare some of the waiting pairs. Returns how many were tried."""
         rule, now_us = self.rule, self._clock.now_us()
         if await self._judge.is_spent(now_us):
             return 0
@@ -125,7 +127,10 @@ class ComparisonWorker:
             self._judge.count("compared", cost.cost_usd)
 
     async def _better(self, task: ComparisonTask, first: str, second: str, spent: list[JudgeCost]) -> Better:
-        """What the judge says of the pair in this order, and what that cost. Raises UpstreamError, VerdictError."""
+        """The judge's verdict on the pair in this order; its cost is added to ``spent``.
+
+        Raises UpstreamError, VerdictError.
+        """
         rule = self.rule
         mark = f"=== {secrets.token_hex(8)}"
         messages = comparison_prompt(rule.rubric, task.pair.question, (first, second), mark)

@@ -1,4 +1,4 @@
-"""Comparisons from outside: what was said, and the pairs of judges that clients call themselves."""
+"""Comparisons over HTTP: the verdicts, and the pairs for judges that clients call themselves."""
 
 from __future__ import annotations
 
@@ -23,11 +23,14 @@ from banditd.ports.comparing import ComparisonStore
 from banditd.services.judging.comparing import Comparing
 
 MANY: Final = 1_000_000
-"""Tries: whether one was the last is for whoever looks at the queue."""
+"""A number of attempts that is never reached: whoever reads the queue decides which attempt is the last."""
 
 
 class ComparisonDesk:
-    """Pairs of answers, and what was said of them. client_judge : the judge of that name, where clients call it."""
+    """Pairs of answers, and the verdicts on them.
+
+    client_judge : returns the judge of that name, if clients call it.
+    """
 
     def __init__(
         self,
@@ -46,11 +49,11 @@ class ComparisonDesk:
         self._metrics = metrics
 
     async def page(self, which: ComparisonFilter) -> Mapping[str, object]:
-        """Newest decisions first. Raises NotFoundError for a judge that was never here."""
+        """Comparisons, newest decisions first. Raises NotFoundError for a judge that never existed here."""
         found = await self._store.page(which)
         judge = which.judge
         unknown = not found and judge is not None and judge not in self._judges
-        if unknown and not await self._store.page(ComparisonFilter(judge=judge, limit=1)):  # nor has it left anything
+        if unknown and not await self._store.page(ComparisonFilter(judge=judge, limit=1)):  # no old ones
             raise unknown_judge(str(judge), self._judges)
         whole = len(found) >= which.limit
         return {
@@ -72,10 +75,13 @@ class ComparisonDesk:
     async def result(
         self, task_id: str, lease: str, verdicts: tuple[Better, Better] | None, *, cost_usd: float
     ) -> Mapping[str, object]:
-        """Take what was said of a pair, once; or the pair back. Raises NotFoundError, ConflictError."""
+        """Store the verdicts on a pair, once; without verdicts, return the pair to the queue.
+
+        Raises NotFoundError, ConflictError.
+        """
         judge, now_us = await self._store.judge_of(task_id), self._clock.now_us()
         cost = JudgeCost(calls=1 if verdicts is None else 2, cost_usd=cost_usd)
-        if verdicts is None:  # whether it was its last try is for whoever leases the pair next
+        if verdicts is None:  # the next lease decides whether this was its last attempt
             back = judge is not None and await self._store.give_back(
                 task_id, lease, due_at_us=now_us, max_attempts=MANY, cost=cost, now_us=now_us
             )
@@ -100,7 +106,7 @@ class ComparisonDesk:
             raise self._lost(task_id, judge)
         if kept.orders != orders:
             raise ConflictError(
-                f"pair {task_id} is compared: its outcome is {kept.outcome}, and what was said stays so",
+                f"pair {task_id} has been compared: its outcome is {kept.outcome} and cannot change",
                 code="TASK_JUDGED",
             )
         return {
@@ -110,24 +116,24 @@ class ComparisonDesk:
     def _lost(self, task_id: str, judge: str | None) -> NotFoundError | ConflictError:
         if judge is not None:
             return ConflictError(
-                f"the lease of pair {task_id} is over, and it may be with somebody else; lease pairs again",
+                f"the lease of pair {task_id} has expired, and somebody else may have the pair; lease pairs again",
                 code="TASK_LEASE_LOST",
                 field="/lease",
             )
         return NotFoundError(
-            f"no pair {task_id}: it was never made here, or it waited too long and was deleted", code="TASK_NOT_FOUND"
+            f"no pair {task_id}: it never existed here, or it waited too long and was deleted", code="TASK_NOT_FOUND"
         )
 
 
 def unknown_judge(judge: str, judges: Iterable[str]) -> NotFoundError:
-    """Judges : those that are configured."""
+    """The error for an unknown judge. judges : the configured ones."""
     return NotFoundError(
         f"no such judge: {judge}; this daemon has {', '.join(judges) or 'none'}", code="JUDGE_UNKNOWN", field="/judge"
     )
 
 
 def _pair(task: ComparisonTask) -> dict[str, object]:
-    """A pair as whoever compares it gets it: not whose answer is which."""
+    """A pair as a judge gets it, without saying whose answer is which."""
     pair = task.pair
     texts = (pair.served_answer, pair.answer)
     first, second = texts if shows_served_first(task.task_id) else texts[::-1]

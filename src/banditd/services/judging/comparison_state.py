@@ -1,4 +1,4 @@
-"""What is known of a judge's comparisons, for whoever asks: in words, in counts, and the way of the test. Pure."""
+"""The state of a judge's comparisons: in words, in counts, and the course of the test. Pure."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from banditd.services.judging.comparing import tests_of
 MOST_DRAWN: Final = 200
 _WINS: Final = {"baseline": 1.0, "served": 0.0}
 ALIKE: Final = 1.1
-"""Answers of lengths within that factor are called equally long."""
+"""Answers whose lengths differ by no more than this factor are called equally long."""
 
 
 def comparison_state(rule: JudgeRule, compared: Sequence[Compared], waiting: int) -> list[Mapping[str, object]]:
-    """What ``GET /v1/judges`` says of a judge's comparisons, by policy and baseline."""
+    """A judge's comparisons for ``GET /v1/judges``, by policy and baseline."""
     if rule.probes is None or not rule.probes.compare:
         return []
     found: list[Mapping[str, object]] = []
@@ -52,7 +52,7 @@ def comparison_state(rule: JudgeRule, compared: Sequence[Compared], waiting: int
 
 
 def equal_length_of(compared: Sequence[Compared]) -> EqualLength | None:
-    """How often the baseline's answer would be preferred at equal length; None where too few lengths are known."""
+    """How often the baseline's answer would be preferred at equal length; None if too few lengths are known."""
     known = [
         (_WINS.get(one.outcome, 0.5), one.answer_chars, one.served_chars)
         for one in compared
@@ -73,7 +73,7 @@ def _shown(equal: EqualLength) -> Mapping[str, object]:
 
 
 def _thinned(way: Sequence[float]) -> list[tuple[int, float]]:
-    """(comparisons, log-odds), at most so many, the last one among them."""
+    """A limited number of (comparisons, log-odds), including the last."""
     step = -(-len(way) // MOST_DRAWN) or 1
     return [(i + 1, one) for i, one in enumerate(way) if (i + 1) % step == 0 or i + 1 == len(way)]
 

@@ -1,8 +1,8 @@
-"""Verdicts become rewards, by the path of every reward, and stop being rewards where their judge is refused.
+"""Turns verdicts into rewards, by the usual path, and retracts them if their judge is refused.
 
-A verdict is stored before it is a reward, and its reward has an identity made of the decision and the judge: whoever
-hands it in again after a kill gets the answer of the first time. A judge may be refused while another replica hands
-its verdict in: that one is noted as counted all the same, and taken back by whoever looks next.
+A verdict is stored before it becomes a reward, and its reward's identity consists of the decision and the judge: a
+resubmission after a crash gets the first answer again. A judge may be refused while another replica is submitting its
+verdict; that verdict is still marked as counted, and retracted at the next look.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ BATCH: Final = 200
 
 
 class VerdictRewards:
-    """Hands verdicts in, and takes those of refused judges back."""
+    """Submits verdicts as rewards, and retracts those of refused judges."""
 
     def __init__(self, store: JudgingStore, rewards: Rewards) -> None:
         self._store = store
         self._rewards = rewards
 
     async def settle(self, judge: str) -> int:
-        """Do what there is to do for a judge's verdicts, a batch of each kind. Returns how many were looked at."""
+        """Process a batch of each kind of a judge's verdicts. Returns how many were looked at."""
         refused = {version for name, version in await self._store.refusals() if name == judge}
         pending = await self._store.with_reward(judge, "pending", BATCH)
         withheld = [one for one in pending if one.version in refused]

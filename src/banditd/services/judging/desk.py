@@ -1,4 +1,4 @@
-"""What is asked about judges from outside: how they stand, and the tasks of those that clients call themselves."""
+"""Judges over HTTP: their state, and the tasks for judges that clients call themselves."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from banditd.services.reports.headline import dollars_in_words
 
 
 class JudgeDesk:
-    """Judges and the tasks of those that clients call themselves."""
+    """Answers requests about judges and their tasks."""
 
     def __init__(
         self,
@@ -96,14 +96,14 @@ class JudgeDesk:
     async def result(
         self, task_id: str, lease: str, *, score: float | None, reason: str, cost_usd: float
     ) -> Mapping[str, object]:
-        """Take a verdict, once; without a score, give the task back.
+        """Store a verdict, once; without a score, return the task to the queue.
 
         Raises
         ------
-        NotFoundError : no such task. ConflictError : its lease is over and somebody else has it.
+        NotFoundError : no such task. ConflictError : its lease has expired and somebody else has claimed it.
         """
         now_us, cost = self._clock.now_us(), JudgeCost(calls=1, cost_usd=cost_usd)
-        if score is None:  # whether it was its last try is for whoever looks at the queue
+        if score is None:  # the queue decides whether this was its last attempt
             judge = await self._store.give_back(
                 task_id, lease, due_at_us=now_us, max_attempts=MANY, cost=cost, now_us=now_us
             )
@@ -123,7 +123,7 @@ class JudgeDesk:
             raise await self._lost(task_id)
         if duplicate and kept.score != score:
             raise ConflictError(
-                f"task {task_id} is judged: its score is {kept.score:g} and stays so", code="TASK_JUDGED"
+                f"task {task_id} has been judged: its score is {kept.score:g} and cannot change", code="TASK_JUDGED"
             )
         self._wake()
         return {"task_id": task_id, "score": kept.score, "duplicate": duplicate}
@@ -143,19 +143,19 @@ class JudgeDesk:
     async def _lost(self, task_id: str) -> NotFoundError | ConflictError:
         if await self._store.has_task(task_id):
             return ConflictError(
-                f"the lease of task {task_id} is over, and it may be with somebody else; lease tasks again",
+                f"the lease of task {task_id} has expired, and somebody else may have the task; lease tasks again",
                 code="TASK_LEASE_LOST",
                 field="/lease",
             )
         return NotFoundError(
-            f"no task {task_id}: it was never made here, or it waited too long and was deleted", code="TASK_NOT_FOUND"
+            f"no task {task_id}: it never existed here, or it waited too long and was deleted", code="TASK_NOT_FOUND"
         )
 
 
 def judge_fields(
     judge: JudgeRule, account: JudgeAccount, standing: Standing, refusal: Refusal | None
 ) -> dict[str, object]:
-    """What is said of a judge but for its queue, its day, its probes and comparisons."""
+    """A judge's state, except its queue, its day, its probes and its comparisons."""
     people = standing.people
     return {
         "judge": judge.name,

@@ -1,7 +1,7 @@
-"""The golden set of one policy: every day each arm answers the same prompts anew, and the judge scores the answers.
+"""A policy's golden set: each day every arm answers the same prompts, and the judge scores the answers.
 
-One replica does so, the one that has the lease. What a call may cost is set aside before it is made, and a call that
-may have been made is never made again: one that was under way when its replica was killed is lost.
+The replica that holds the lease does this. A call's possible cost is reserved before it is made, and a call that may
+have been made is never repeated: if its replica is killed during a call, the case is lost.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from banditd.services.patience import patiently, together
 
 logger = logging.getLogger(__name__)
 CONCURRENCY: Final = 2
-"""Calls at once: they share the arms' rate limits with people's queries."""
+"""Calls at once; they share the arms' rate limits with users' queries."""
 LOOK_EVERY_S: Final = 30.0
 ANSWERS: Final = 4.0
-"""Expected answers that are set aside for one: some are long."""
+"""The reserve for an answer, in expected answers, since some are long."""
 VERDICT_TOKENS: Final = (300, 500)
-"""Input beside question and answer, and output, that are set aside for a verdict."""
+"""The reserve for a verdict: input tokens beyond question and answer, and output tokens."""
 _LIMITS: Final = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leased:
-    """Who works, by whose clock: this replica among the others. leases : where they agree on one."""
+    """A replica's name and clock. leases : the store by which the replicas agree on who works."""
 
     leases: LeaseStore
     holder: str
@@ -51,7 +51,7 @@ class Leased:
 
 
 class GoldenWorker:
-    """One golden set, on one replica."""
+    """Works on one golden set, on one replica."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class GoldenWorker:
         self._planned: tuple[int, tuple[tuple[Arm, str], ...]] | None = None
 
     async def step(self) -> int:
-        """Make some of the day's calls, where this replica has the lease. Returns how many were tried."""
+        """Make some of the day's calls, if this replica holds the lease. Returns how many were tried."""
         if monotonic() < self._next_s:
             return 0
         lease, now_us = f"golden:{self.rule.policy}", self._clock.now_us()
@@ -100,7 +100,7 @@ class GoldenWorker:
         return len(cases)
 
     async def _plan(self, day: int, now_us: int) -> None:
-        """Put up the day's cases, for arms that were added since as well."""
+        """Create the day's cases, also for arms that were added since."""
         arms = [arm for arm in self._probed.runtimes[self.rule.policy].arms if self._callable(arm)]
         wanted = day, tuple((arm, version_of(arm, self._judge)) for arm in arms)
         if wanted != self._planned:
@@ -108,7 +108,7 @@ class GoldenWorker:
             self._planned = wanted
 
     def _cases(self, day: int, arms: Sequence[tuple[Arm, str]]) -> list[GoldenCase]:
-        """Every prompt for every one of the arms, which are given with their versions."""
+        """Every prompt for each of these arms, which are given with their versions."""
         found = []
         for arm, version in arms:
             found += [
@@ -132,7 +132,7 @@ class GoldenWorker:
         return arm.upstream not in upstreams.unable("chat", {})
 
     async def _make(self, case: GoldenCase) -> None:
-        """Call the arm, or the judge where there is an answer."""
+        """Call the arm or, once there is an answer, the judge."""
         found = self._prompts.get(case.prompt_id)
         arms = {arm.arm: arm for arm in self._probed.runtimes[case.policy].arms if self._callable(arm)}
         arm = arms.get(case.arm)
@@ -196,7 +196,7 @@ class GoldenWorker:
     async def _reply(
         self, case: GoldenCase, call: UpstreamCall, cost_of_failure: Callable[[TokenUsage], JudgeCost]
     ) -> UpstreamReply | None:
-        """The answer to a call; None where it failed, which is settled then."""
+        """The reply to a call; None if it failed, in which case it has been settled."""
         try:
             return await self._probed.upstreams.complete(call)
         except UpstreamError as error:
@@ -211,7 +211,7 @@ class GoldenWorker:
     async def _failed(
         self, case: GoldenCase, cost: JudgeCost, failed: ErrorClass, reason: str, wait_s: float
     ) -> None:
-        """Once more later where that may help, until there were enough tries."""
+        """Retry later if that may help, up to the maximum number of attempts."""
         now_us = self._clock.now_us()
         last = case.attempts >= MAX_ATTEMPTS or failed not in MAY_PASS
         due_at_us = now_us + pause_us(case.attempts, wait_s)
@@ -232,14 +232,14 @@ class GoldenWorker:
 
 
 def version_of(arm: Arm, judge: JudgeRule) -> str:
-    """16 hexadecimal digits that change with what scores of the arm mean, as far as it is our doing."""
+    """16 hexadecimal digits that change with the meaning of the arm's scores, as far as that is configured here."""
     params = repr((sorted(arm.params.items()), sorted(arm.rename_params.items())))
     stated = "\x1f".join((str(arm.generation), arm.upstream or "", arm.upstream_model, params, judge.version))
     return sha256(stated.encode()).hexdigest()[:16]
 
 
 def _reserve_usd(arm: Arm, found: GoldenPrompt) -> float:
-    """What is set aside for a call of the arm: several answers, or as long a one as the prompt allows."""
+    """The reserve for a call of the arm: several expected answers, or the longest that the prompt allows."""
     limits = [limit for name in _LIMITS if isinstance(limit := found.body.get(name), int | float)]
     output = min([ANSWERS * arm.expected_output_tokens, *limits])
     return arm.price.cost_usd(found.input_tokens, output)

@@ -1,6 +1,6 @@
-"""Answers that somebody wants to store: they wait a moment in memory, bounded, and are stored together.
+"""Holds answers in memory for a moment, up to a limit, and stores them together.
 
-What is stored of them is read in a thread. Nobody waits for it.
+They are read in a thread. Nobody waits for it.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from banditd.services.patience import patiently
 T = TypeVar("T", AnswerToJudge, ProbeRequest)
 logger = logging.getLogger(__name__)
 MOST_HELD: Final = 64
-"""Answers in memory; more come only where the database does not answer, and are dropped."""
+"""Most answers held; there are only more if the database does not respond, and then they are dropped."""
 TOGETHER_S: Final = 0.05
 TRY_AGAIN_S: Final = (0.5, 2.0)
 
 
 class Sampling(ABC, Generic[T]):
-    """``gateway.listening.Listener``: takes answers, makes something of them, stores that.
+    """A ``gateway.listening.Listener`` that takes answers, makes something of them, and stores the result.
 
-    Close it after the last answer. count : takes each judge and outcome.
+    Close it after the last answer. count : called with each judge and outcome.
     """
 
     def __init__(self, name: str, count: Callable[[str, str], None]) -> None:
@@ -40,18 +40,18 @@ class Sampling(ABC, Generic[T]):
 
     @abstractmethod
     def judges_of(self, decision: Decision) -> list[str]:
-        """Those that get this decision's answer."""
+        """The judges that get this decision's answer."""
 
     @abstractmethod
     def read(self, held: Sequence[Answered]) -> list[T]:
-        """What is stored of these answers; runs in a thread."""
+        """What to store for these answers; runs in a thread."""
 
     @abstractmethod
     async def keep(self, found: list[T]) -> None:
         """Store it; may be called again after UnavailableError."""
 
     def hear(self, answered: Answered) -> None:
-        """Keep an answer until it is stored, where there is room."""
+        """Hold an answer until it is stored, if there is room."""
         if len(self._held) >= MOST_HELD:
             self.count("dropped", self.judges_of(answered.decision))
             return
@@ -65,7 +65,7 @@ class Sampling(ABC, Generic[T]):
             await asyncio.wait((self._storing,))
 
     def count(self, outcome: str, judges: Iterable[str]) -> None:
-        """One for each of them."""
+        """Count an outcome for each of the judges."""
         for judge in judges:
             self._count(judge, outcome)
 
@@ -76,11 +76,11 @@ class Sampling(ABC, Generic[T]):
             count = len(held)
             try:
                 found = await asyncio.to_thread(self.read, held)
-                held.clear()  # requests may be large, and the database may be away
+                held.clear()  # free memory: requests may be large, and the database may be unavailable
                 if found:
                     await self._put(found)
             except Exception:
-                # The next ones must not wait behind a bug: these are lost, and the log shows it.
+                # A bug must not hold up later answers: these ones are lost, and the log says so.
                 logger.exception("%s.sampling_crashed", self._name, extra={"answers": count})
 
     async def _put(self, found: list[T]) -> None:

@@ -1,7 +1,7 @@
-"""Which queries are probed, and with which arms: by the judge's own coin, so that what was served is scored beside.
+"""Chooses the queries to probe, with which arms; by the judge's own coin, so that the served answer is judged too.
 
-A probe's coin falls where the judge's does, and more seldom. So of each probed query the judge scores the answer that
-was served, too, and what it says of arms that are seldom drawn is not compared with what others say of the rest.
+A probe's coin uses the judge's, with a lower threshold. So for each probed query the judge also scores the served
+answer, and scores of rarely drawn arms are not compared with other sources' rewards for the rest.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from banditd.services.policy import PolicyRuntime
 
 logger = logging.getLogger(__name__)
 VERDICT_TOKENS: Final = (300, 60)
-"""Input beside question and answer, and output, that a verdict is expected to take."""
+"""Expected tokens of a verdict: input beyond question and answer, and output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedAnswers:
-    """What probes are chosen by: the policies, and what is still to be compared."""
+    """What the choice depends on: the policies, and which comparisons are still wanted."""
 
     runtimes: Mapping[str, PolicyRuntime]
     comparing: Comparing
@@ -60,10 +60,13 @@ class ProbeSampling(Sampling[ProbeRequest]):
         self._runtimes, self._comparing = wanted.runtimes, wanted.comparing
         self._clock = clock
         self._wake = wake
-        self._short = False  # of money or room, the last time
+        self._short = False  # whether money or room was lacking the last time
 
     def chosen(self, decision: Decision) -> list[tuple[JudgeRule, ProbeRule]]:
-        """The judges for which other arms answer this decision's query. Not without its context: nothing to learn."""
+        """The judges for which other arms answer this decision's query.
+
+        None without its context, as nothing would be learned.
+        """
         if decision.degraded is not None:
             return []
         return [
@@ -75,7 +78,7 @@ class ProbeSampling(Sampling[ProbeRequest]):
         ]
 
     def wants(self, decision: Decision, call: GatewayCall) -> bool:
-        """Whether some other arm is to answer it."""
+        """Whether another arm is to answer the query."""
         return bool(self.chosen(decision)) and may_be_repeated(call)
 
     def judges_of(self, decision: Decision) -> list[str]:
@@ -135,7 +138,7 @@ class ProbeSampling(Sampling[ProbeRequest]):
         return found
 
     def _to_compare(self, judge: JudgeRule, rule: ProbeRule, one: Answered) -> tuple[str, str | None]:
-        """(the text that was served, the baseline to compare it with; None where there is nothing to compare)."""
+        """(text that was served, baseline to compare it with, or None if nothing is to be compared)."""
         baseline = self._comparing.wanted(judge.name, one.decision.policy) if rule.compare else None
         if baseline is None or baseline == one.arm:
             return "", None
@@ -145,13 +148,13 @@ class ProbeSampling(Sampling[ProbeRequest]):
 
 
 def _verdict_usd(judge: JudgeRule, decision: Decision) -> float:
-    """What the verdict on one answer is expected to cost."""
+    """Expected cost of the verdict on one answer."""
     more, output = VERDICT_TOKENS
     return judge.price.cost_usd(decision.input_tokens + more, output)
 
 
 class Listeners:
-    """``gateway.listening.Listener``: several of them, each of which hears what it wants."""
+    """Several ``gateway.listening.Listener``s, each of which gets the answers that it wants."""
 
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self._listeners = tuple(listeners)
@@ -161,7 +164,7 @@ class Listeners:
         return any(listener.wants(decision, call) for listener in self._listeners)
 
     def hear(self, answered: Answered) -> None:
-        """Give it to those that want it."""
+        """Pass it to those that want it."""
         for listener in self._listeners:
             if listener.wants(answered.decision, answered.call):
                 listener.hear(answered)

@@ -1,4 +1,4 @@
-"""How a judge's probes stand, for whoever asks."""
+"""The state of a judge's probes, for reports."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from banditd.services.judging.by_arm import probes_by_arm
 from banditd.services.reports.headline import dollars_in_words
 
 NEWEST: Final = 5000
-"""Probes that are looked at to say which arms were asked."""
+"""The newest probes, which the counts per arm cover."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeStates:
-    """By judge: sums of its whole life, of the last day, and what waits; and where the newest went."""
+    """By judge: lifetime totals, the last day's, what waits, and the arms of the newest probes."""
 
     life: Mapping[str, ProbeAccount]
     day: Mapping[str, ProbeAccount]
@@ -28,12 +28,12 @@ class ProbeStates:
 
     @classmethod
     async def read(cls, store: ProbeStore, now_us: int) -> Self:
-        """As they are now."""
+        """Read the present state."""
         day, by_arm = await store.accounts(now_us - DAY_US), await store.by_arm(NEWEST)
         return cls(await store.accounts(), day, await store.waiting(), by_arm)
 
     def of(self, judge: JudgeRule) -> Mapping[str, object] | None:
-        """What ``GET /v1/judges`` says of a judge's probes; None where it has none."""
+        """A judge's probes for ``GET /v1/judges``; None if it has none."""
         rule = judge.probes
         if rule is None:
             return None

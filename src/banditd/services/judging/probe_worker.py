@@ -1,7 +1,7 @@
-"""Makes the calls of probes for one judge: claim, call, hand the answer to the judge, one batch after the other.
+"""Makes the calls of probes for one judge: claim a batch, call the arms, hand the answers to the judge.
 
-Several replicas may do so at once. What a call may cost is set aside before it is made, and a call that may have been
-made is never made again: one that was under way when its replica was killed is lost, with what was set aside.
+Several replicas may do so at once. A call's possible cost is reserved before it is made, and a call that may have
+been made is never repeated: if its replica is killed during a call, the probe is lost with its reserve.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from banditd.services.policy import PolicyRuntime
 
 logger = logging.getLogger(__name__)
 CONCURRENCY: Final = 2
-"""Calls at once for one judge on each replica: they share the arms' rate limits with people's queries."""
+"""Calls at once for one judge on each replica; they share the arms' rate limits with users' queries."""
 DEADLINE_S: Final = 300.0
 LEASE_S: Final = DEADLINE_S + 60.0
 MOST_UNJUDGED: Final = 50
-"""Answers that wait for the judge; no call is made while there are so many: it may be out of money, or away."""
+"""With this many answers waiting for the judge no call is made: the judge may be out of money, or unavailable."""
 MAY_PASS: Final[frozenset[ErrorClass]] = frozenset({"transport", "timeout", "overload", "server"})
-"""Failures after which another try may help."""
+"""Errors after which a retry may help."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probed:
-    """What may be asked, and where: the policies with their breakers, and the gateway's upstreams."""
+    """What may be called, and where: policies with their breakers, and the gateway's upstreams."""
 
     runtimes: Mapping[str, PolicyRuntime]
     breakers: Mapping[str, Breakers]
@@ -52,7 +52,7 @@ class Probed:
 
 
 class ProbeWorker:
-    """The probes for one judge, on one replica."""
+    """Makes the probes for one judge, on one replica."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class ProbeWorker:
         self._metrics = metrics
 
     async def step(self) -> int:
-        """Make some of the calls that wait now. Returns how many were tried."""
+        """Make some of the waiting calls. Returns how many were tried."""
         judge, now_us = self.judge, self._clock.now_us()
         if not await self._store.due(judge.name, now_us) or await self._is_idle():
             return 0
@@ -90,7 +90,7 @@ class ProbeWorker:
         return len(tasks)
 
     async def _is_idle(self) -> bool:
-        """Nothing is bought for a judge that does not count, or that does not keep up."""
+        """Whether to make no calls, because the judge does not count or does not keep up."""
         if (self.judge.name, self.judge.version) in await self._judging.refusals():
             return True
         return await self._store.unjudged(self.judge.name) >= MOST_UNJUDGED
@@ -120,7 +120,7 @@ class ProbeWorker:
             await self._answered(task, arm, body, reply)
 
     def _arm(self, task: ProbeTask) -> Arm | None:
-        """As it is now, where it may be called."""
+        """The arm as it is now, if it may be called."""
         runtime = self._probed.runtimes.get(task.request.policy)
         arms = () if runtime is None else runtime.arms
         arm = next((one for one in arms if one.arm == task.request.arm), None)
@@ -157,7 +157,7 @@ class ProbeWorker:
         self._count("answered" if answer is not None else "without_text", cost.cost_usd)
 
     async def _failed(self, task: ProbeTask, cost: JudgeCost, failed: ErrorClass, code: str, wait_s: float) -> None:
-        """Once more later where that may help, until there were enough tries."""
+        """Retry later if that may help, up to the maximum number of attempts."""
         now_us = self._clock.now_us()
         last = task.attempts >= MAX_ATTEMPTS or failed not in MAY_PASS
         await patiently(
@@ -189,7 +189,7 @@ class ProbeWorker:
 
 
 def _pair(request: ProbeRequest, answer: AnswerToJudge) -> PairToCompare | None:
-    """The answer beside the one that was served, where they are to be compared."""
+    """The probe's answer with the served one, if they are to be compared."""
     if request.served_arm is None or request.served_answer is None:
         return None
     return PairToCompare(

@@ -1,7 +1,7 @@
-"""What of a request can be sent to another model, and judged there, without harm to anybody. Pure.
+"""Which requests can safely be sent to another model and judged. Pure.
 
-An answer of a model changes nothing: tools that the client runs are only proposed. What a provider keeps or does by
-itself is another matter: a request that goes on from its memory, or hands it tools that it runs, is asked once.
+A model's answer alone changes nothing: calls of the client's tools are only proposed. But a request that continues
+from a provider's stored state, or that has tools which the provider runs, is sent only once.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from banditd.services.gateway.call import GatewayCall
 from banditd.services.judging.texts import JUDGED_SURFACES
 
 MAX_REQUEST_BYTES: Final = 1_048_576
-"""Longer requests are not asked again: they would fill the queue."""
+"""Longer requests are not repeated, since they would fill the queue."""
 KEPT_HEADERS: Final = frozenset({"anthropic-beta", "anthropic-version", "openai-beta"})
-"""What changes the meaning of a request. No credentials are stored: a probe is called with the upstream's own key."""
+"""Headers that change a request's meaning. No credentials are stored: a probe uses the upstream's own key."""
 _STATEFUL: Final = ("previous_response_id", "conversation", "container", "mcp_servers", "web_search_options", "audio")
 _SEEN: Final = frozenset({"vision", "audio", "documents"})
-"""Capabilities that a request needs for what a judge of texts does not see."""
+"""Capabilities for content that a judge of texts cannot see."""
 _PROPOSED: Final = (None, "function", "custom")
 """Kinds of tools that only the client runs."""
 _LIMITS: Final = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 MOST_TOKENS: Final = 1e9
-"""A limit from there on is none; a client may write one that no float holds."""
+"""A limit this high counts as none; clients may send numbers that no float can hold."""
 
 
 @dataclass(frozen=True, slots=True)
 class RepeatedRequest:
-    """A request in its client's form, without the stream. most_output_tokens : that it allows, where it says."""
+    """A request in its client's form, without streaming. most_output_tokens : its limit, or None."""
 
     body: str
     headers: Mapping[str, str]
@@ -38,14 +38,14 @@ class RepeatedRequest:
 
 
 def may_be_repeated(call: GatewayCall) -> bool:
-    """Whether another answer to the same request does no harm, and can be judged as text."""
+    """Whether another answer to the same request is harmless and can be judged as text."""
     body, turn = call.body, call.query.turn
     several = body.get("n")
     return (
         call.surface in JUDGED_SURFACES
         and not any(body.get(name) for name in _STATEFUL)
         and not (isinstance(several, int) and several > 1)
-        # Under way with tools or signed thinking: the model that began must go on.
+        # With tools or signed thinking under way, the model that began must continue.
         and not (turn is not None and turn.open)
         and _SEEN.isdisjoint(call.wanted)
         and _only_proposes(body.get("tools"))
@@ -53,11 +53,11 @@ def may_be_repeated(call: GatewayCall) -> bool:
 
 
 def request_to_repeat(call: GatewayCall) -> RepeatedRequest | None:
-    """The request as it can be stored and sent anew; None where it cannot. Takes too long for the event loop."""
+    """The request in a form that can be stored and sent again; None if it cannot. Too slow for the event loop."""
     if not may_be_repeated(call):
         return None
     body = {name: value for name, value in call.body.items() if name not in {"stream", "stream_options"}}
-    if body.get("store"):  # nobody wants a second answer among what the provider keeps for the client
+    if body.get("store"):  # the provider must not store a second answer for the client
         body["store"] = False
     written = encode_pieces(body, compact)
     if len(written) > MAX_REQUEST_BYTES:

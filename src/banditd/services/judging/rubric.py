@@ -1,4 +1,4 @@
-"""What a judge is asked, and how its verdict is read. The question and the answer are data between marks. Pure."""
+"""A judge's prompt, and reading its verdict. Question and answer are marked as data in the prompt. Pure."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _PAIR: Final = """\
 
 
 class VerdictError(ValueError):
-    """A judge's reply is no verdict; says why, in words without the reply's own."""
+    """A judge's reply is not a verdict; says why, without quoting the reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Verdict:
 
 
 def prompt(rubric: str, question: str, answer: str, mark: str) -> list[dict[str, str]]:
-    """The messages of a chat. mark : new for every call, so that no text can end its own part."""
+    """The messages of a chat. mark : new for every call, so that no text can pretend to end its section."""
     return [
         {"role": "system", "content": _INSTRUCTIONS.format(rubric=rubric.strip(), mark=mark)},
         {"role": "user", "content": _CASE.format(question=question, answer=answer, mark=mark)},
@@ -70,7 +70,7 @@ def prompt(rubric: str, question: str, answer: str, mark: str) -> list[dict[str,
 
 
 def comparison_prompt(rubric: str, question: str, answers: tuple[str, str], mark: str) -> list[dict[str, str]]:
-    """The same for two answers, in the order in which they are shown."""
+    """Like ``prompt``, for two answers in the order in which they are shown."""
     first, second = answers
     return [
         {"role": "system", "content": _COMPARE.format(rubric=rubric.strip(), mark=mark)},
@@ -125,7 +125,7 @@ def _object_in(text: str) -> Mapping[str, Any]:
 
 
 def _unfenced(text: str) -> str:
-    """What stands in the one code fence that a reply is; any other as it is. In a time that grows with its length."""
+    """The content of the reply's only code fence, or the reply itself. Takes linear time."""
     stripped = text.strip()
     head, _, fenced = stripped.partition("\n")
     inside = head.removeprefix(_FENCE).strip() in {"", "json"} and head != stripped

@@ -1,6 +1,6 @@
-"""Which answers are judged: a keyed coin for each (decision, judge), the same on every replica and known to nobody.
+"""Chooses the answers to judge, by a keyed coin for each (decision, judge): the same on every replica, and secret.
 
-The chosen ones are read and stored together, after the client has them.
+Chosen answers are read and stored together, after the client has received them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from banditd.services.judging.texts import JUDGED_SURFACES, answer_text, questio
 
 
 class Coin:
-    """Uniform in [0, 1) for each (judge, decision)."""
+    """A uniform number in [0, 1) for each (judge, decision)."""
 
     def __init__(self, secrets: Secrets) -> None:
         self._key = secrets.key("judge_sampling")
@@ -58,7 +58,7 @@ class AnswerSampling(Sampling[AnswerToJudge]):
         ]
 
     def wants(self, decision: Decision, call: GatewayCall) -> bool:
-        """Whether some judge gets it."""
+        """Whether any judge gets the answer."""
         return call.surface in JUDGED_SURFACES and bool(self.chosen(decision))
 
     def judges_of(self, decision: Decision) -> list[str]:
@@ -72,7 +72,7 @@ class AnswerSampling(Sampling[AnswerToJudge]):
             self._wake()
 
     def read(self, held: Sequence[Answered]) -> list[AnswerToJudge]:
-        """An answer without text is nothing to judge."""
+        """The answers with text; without text there is nothing to judge."""
         now_us, found = self._clock.now_us(), []
         for one in held:
             for judge in self.chosen(one.decision):

@@ -1,8 +1,7 @@
-"""The judges' own tasks: the workers' (calls of judges, of probes, of comparisons), and one for all of them.
+"""The background tasks of judging: one per worker (judge calls, probes, comparisons), and one for everything else.
 
-The last hands verdicts in and looks after trust.
-
-Every replica runs them; the queue and the verdicts are claimed and marked in SQL.
+The latter submits verdicts and checks trust. Every replica runs all tasks; queue and verdicts are claimed and marked
+in SQL.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ class JudgingService:
         self._stopping = False
 
     def wake(self) -> None:
-        """There is something to do: do not wait for the next turn."""
+        """Run the tasks now, because there is something to do."""
         for event in self._wakes:
             event.set()
 
@@ -70,7 +69,7 @@ class JudgingService:
         self._begin("judging", self.tend)
 
     async def stop(self) -> None:
-        """End now. Calls under way are given up; their answers are claimed anew when the lease is over."""
+        """Stop now. Running calls are cancelled; their answers can be claimed again when the lease expires."""
         self._stopping = True
         for task in self._tasks:
             task.cancel()
@@ -78,7 +77,7 @@ class JudgingService:
         self._tasks.clear()
 
     async def tend(self) -> int:
-        """Hand verdicts in; now and then, look at trust, delete what waited too long, and show the gauges."""
+        """Submit verdicts; periodically check trust, delete what has waited too long, and update gauges."""
         done = 0
         for judge in self._judges:
             done += await self._rewards.settle(judge.name)
@@ -88,7 +87,7 @@ class JudgingService:
         return done
 
     async def look(self) -> None:
-        """At trust, at the queue."""
+        """Check trust and the queue."""
         limits = {judge.name: judge.max_attempts for judge in self._judges}
         while await self._store.drop(self._clock.now_us(), limits):
             pass
@@ -113,7 +112,7 @@ class JudgingService:
         self._tasks.append(asyncio.create_task(self._run(name, wake, step), name=name))
 
     async def _run(self, name: str, wake: asyncio.Event, step: Step) -> None:
-        while not self._stopping:  # a task may end just as it is cancelled, and not hear of it
+        while not self._stopping:  # a step that ends just as it is cancelled may swallow the cancellation
             wake.clear()
             done = 0
             try:
@@ -121,7 +120,7 @@ class JudgingService:
             except BanditdError as error:
                 logger.warning("judging.failed", extra={"task": name, "error": error.message, "code": error.code})
             except Exception:
-                # The task must outlive a bug: what was claimed is claimed anew, and the log shows it.
+                # The task must survive a bug: what was claimed can be claimed again later.
                 logger.exception("judging.crashed", extra={"task": name})
             if done:
                 self.wake()

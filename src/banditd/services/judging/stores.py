@@ -1,4 +1,4 @@
-"""The stores of judging, handed on together."""
+"""The stores that judging uses, passed around together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from banditd.ports.probing import ProbeStore
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
-    """Of answers and verdicts, of probes, of comparisons."""
+    """Stores of answers and verdicts, of probes, and of comparisons."""
 
     judging: JudgingStore
     probing: ProbeStore

@@ -1,4 +1,6 @@
-"""The texts of a question and of its answer, from the bodies of any surface. Pure; anything unreadable is no text."""
+"""Extracts the text of questions and answers from request and response bodies. Pure; unreadable content is
+skipped.
+"""
 
 from __future__ import annotations
 
@@ -13,26 +15,28 @@ CUT: Final = "\n[... cut ...]\n"
 
 
 def question_text(call: GatewayCall, most_chars: int) -> str:
-    """The conversation up to the answer, a line for who speaks, at most so many characters."""
+    """The conversation before the answer, with a line that names each speaker, in at most ``most_chars``
+    characters.
+    """
     return question_in(call.surface, call.body, most_chars) or shortened(call.query.text or "", most_chars)
 
 
 def question_in(surface: str, body: Mapping[str, object], most_chars: int) -> str:
-    """The same of a body alone; empty where it has no text."""
+    """Like ``question_text``, given only the body; empty if it has no text."""
     return shortened("\n".join(_spoken(surface, body)), most_chars)
 
 
 def answer_text(surface: str, body: bytes, *, stream: bool, most_chars: int, cut: bool = False) -> str:
-    """The text of an answer; empty where it has none (a call of a tool, a picture).
+    """The text of an answer; empty if it has none (a tool call, an image).
 
-    body : the whole answer, or the events of a stream. cut : more had come.
+    body : the whole answer, or the events of a stream. cut : whether the body was truncated.
     """
     text = "".join(_streamed(surface, body)) if stream else "".join(_whole(surface, _object(body)))
     return shortened(text + CUT if cut and text else text, most_chars)
 
 
 def shortened(text: str, most_chars: int) -> str:
-    """Beginning and end, with a mark between them, where it is longer."""
+    """The text or, if it is too long, its beginning and end with a mark between them."""
     if len(text) <= most_chars:
         return text
     half = max((most_chars - len(CUT)) // 2, 1)

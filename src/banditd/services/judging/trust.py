@@ -1,7 +1,7 @@
-"""Whether a judge is trusted: what people say of the same answers, compared in a test that may be watched.
+"""Whether a judge is trusted: an anytime-valid test compares its verdicts with people's ratings of the same answers.
 
-A judge counts until people contradict it: then its version is refused for good. Another model or rubric is another
-version, which begins anew.
+A judge counts until people contradict it; then this version of it is refused for good. Another model or rubric makes
+another version, which starts afresh.
 """
 
 from __future__ import annotations
@@ -24,20 +24,23 @@ from banditd.services.judging.by_arm import verdicts_by_arm
 
 logger = logging.getLogger(__name__)
 VERDICTS_USED: Final = 5000
-"""The newest ones, beside all that people have labelled."""
+"""Number of newest verdicts used, besides all that people have labelled."""
 FEWEST_LABELS: Final = 50
-"""Below it nobody can say whether the judge agrees with people."""
+"""With fewer labels it cannot be said whether the judge agrees with people."""
 PASSES: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What is known of a judge's version.
+    """What is known about a judge's version.
 
-    labels : verdicts on answers that people have labelled. agreement : share of them on the same side of one half.
-    mean_score : of the verdicts, weighted by their sampling. people : what people would say of all answers.
-    test : whether it favours an arm. contradicted_after : labels after which it was sure that people contradict it.
-    by_arm : its verdicts on the answers of each.
+    labels : number of verdicts on answers that people have labelled.
+    agreement : share of them on the same side of one half as people's label.
+    mean_score : of the verdicts, weighted by sampling probability.
+    people : estimate of people's mean label over all answers.
+    test : whether it favours an arm.
+    contradicted_after : labels after which people's contradiction was certain, or None.
+    by_arm : its verdicts on each arm's answers.
     """
 
     labels: int
@@ -50,7 +53,7 @@ class Standing:
 
 
 def standing_of(verdicts: Sequence[LabelledVerdict]) -> Standing:
-    """Of verdicts with the labelled ones first, oldest label first."""
+    """The standing given its verdicts: labelled ones first, oldest label first."""
     labelled = [LabelledScore(one.arm, one.score, one.label) for one in verdicts if one.label is not None]
     same = sum((one.score >= PASSES) == (one.label >= PASSES) for one in labelled)
     scores = np.array([one.score for one in verdicts])
@@ -68,16 +71,16 @@ def standing_of(verdicts: Sequence[LabelledVerdict]) -> Standing:
 
 
 class TrustGate:
-    """Looks at judges, and refuses those that favour an arm, or score the wrong way round."""
+    """Refuses judges that favour an arm or score the wrong way round."""
 
     def __init__(self, judges: Sequence[JudgeRule], store: JudgingStore, clock: Clock) -> None:
         self._judges = tuple(judges)
         self._store = store
         self._clock = clock
-        self._tested: dict[str, int] = {}  # by judge, a hash of the labelled verdicts that nothing spoke against
+        self._tested: dict[str, int] = {}  # by judge, a hash of the labelled verdicts that last passed
 
     async def look(self) -> None:
-        """Refuse what is to be refused now."""
+        """Test every judge, and refuse those that fail."""
         refused = await self._store.refusals()
         for judge in self._judges:
             if (judge.name, judge.version) not in refused:
@@ -104,7 +107,7 @@ class TrustGate:
 
 
 def refusal_reason(standing: Standing) -> str | None:
-    """Why the judge is not trusted, in words; None where nothing speaks against it."""
+    """Why the judge is not trusted, in words; None if there is no reason."""
     found = standing.test.found
     if standing.labels < FEWEST_LABELS:
         return None
@@ -123,7 +126,7 @@ def refusal_reason(standing: Standing) -> str | None:
 
 
 def trust_words(standing: Standing, refused: str | None) -> str:
-    """Whether its scores teach, and why, in a few words. refused : why it was refused, where it was."""
+    """Whether its scores are learned from, and why. refused : the reason of its refusal, or None."""
     if refused is not None:
         return f"Not trusted, its scores do not teach: {refused}."
     if not standing.labels:

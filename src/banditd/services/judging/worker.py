@@ -1,7 +1,7 @@
-"""Calls a judge for the answers that wait for it: claim, call, keep the verdict, one batch after the other.
+"""Calls a judge for waiting answers: claim a batch, call, store the verdicts.
 
-Several replicas may do so at once. What one of them has claimed when it is killed belongs to anybody after
-``JudgeRule.lease_s``; a verdict exists once, whoever calls how often.
+Several replicas may do so at once. After ``JudgeRule.lease_s`` the claims of a killed replica are free again. There
+is only one verdict per answer, however often the judge is called.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CHARACTERS_PER_TOKEN: Final = 4
 
 
 class JudgeWorker:
-    """One judge of kind ``upstream``, on one replica."""
+    """Works for one judge of kind ``upstream``, on one replica."""
 
     def __init__(
         self, rule: JudgeRule, store: JudgingStore, upstreams: Upstreams, clock: Clock, metrics: Metrics
@@ -42,7 +42,7 @@ class JudgeWorker:
         self._stopped_for_money = False
 
     async def step(self) -> int:
-        """Judge one batch of what waits now. Returns how many answers were tried."""
+        """Judge one batch of the waiting answers. Returns how many were tried."""
         rule, now_us = self.rule, self._clock.now_us()
         if await self.is_spent(now_us):
             return 0
@@ -59,7 +59,7 @@ class JudgeWorker:
         return len(tasks)
 
     async def is_spent(self, now_us: int) -> bool:
-        """Whether the last 24 hours have cost what they may."""
+        """Whether the last 24 hours have used up the judge's budget."""
         if self.rule.usd_per_day is None:
             return False
         account = (await self._store.accounts(now_us - DAY_US)).get(self.rule.name)
@@ -93,14 +93,14 @@ class JudgeWorker:
                 task.task_id, task.lease, score=verdict.score, reason=verdict.reason, cost=cost, now_us=now_us
             )
         )
-        if kept is None:  # somebody else has claimed it meanwhile; the call has cost its money all the same
+        if kept is None:  # another replica has claimed it since; the call was still paid for
             await self._store.book(self.rule.name, task.answer.policy, cost, now_us)
             self._metrics.judging.spend.labels(self.rule.name).inc(cost.cost_usd)
         else:
             self.count("judged", cost.cost_usd)
 
     async def _failed(self, task: JudgeTask, cost: JudgeCost, outcome: str, reason: str, wait_s: float) -> None:
-        """Once more later, until there were enough tries."""
+        """Retry later, up to the maximum number of attempts."""
         now_us = self._clock.now_us()
         kept = await patiently(
             lambda: self._store.give_back(
@@ -127,7 +127,7 @@ class JudgeWorker:
         )
 
     def count(self, outcome: str, cost_usd: float) -> None:
-        """Tell the metrics how calls ended, and what they cost."""
+        """Count calls and their cost in the metrics."""
         self._metrics.judging.count(self.rule.name, outcome, cost_usd)
 
     def _call(self, task: JudgeTask) -> UpstreamCall:
@@ -140,9 +140,7 @@ class JudgeWorker:
 
 
 def judge_call(rule: JudgeRule, messages: Sequence[Mapping[str, str]]) -> UpstreamCall:
-    """A call of a judge's model: nothing that some models refuse (a temperature, a limit that thinking uses up);
-    ``params`` says more.
-    """
+    """A call of a judge's model, without parameters that some models refuse; ``params`` adds more."""
     return UpstreamCall(
         upstream=rule.upstream,
         surface="chat",
@@ -154,14 +152,14 @@ def judge_call(rule: JudgeRule, messages: Sequence[Mapping[str, str]]) -> Upstre
 
 
 def cost_of(price: Price, sent: int, usage: TokenUsage | None, characters: int) -> JudgeCost:
-    """Of one call: as the upstream says, else counted by characters, sent and come back."""
+    """Cost of one call: as the upstream reports, else estimated from the characters sent and received."""
     if usage is None:
         usage = TokenUsage(-(-sent // _CHARACTERS_PER_TOKEN), -(-characters // _CHARACTERS_PER_TOKEN))
     return priced(price, usage)
 
 
 def priced(price: Price, usage: TokenUsage) -> JudgeCost:
-    """Of one call: as the upstream says, else of its tokens."""
+    """Cost of one call: as the upstream reports, else from its tokens."""
     cost_usd = usage.cost_usd
     if cost_usd is None:
         cost_usd = price.cost_usd(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens)
@@ -169,6 +167,6 @@ def priced(price: Price, usage: TokenUsage) -> JudgeCost:
 
 
 def pause_us(attempts: int, wait_s: float) -> int:
-    """Until a call that has failed so often is made again. wait_s : for which the upstream asks to be left alone."""
+    """Pause before the next attempt after ``attempts`` failures. wait_s : wait that the upstream asked for."""
     pause_s = min(max(FIRST_PAUSE_S * PAUSE_GROWS ** (attempts - 1), wait_s), LONGEST_PAUSE_S)
     return round(pause_s * MICROSECONDS_PER_SECOND)

@@ -1,1 +1,3 @@
-"""The walk of a reward: stored once, queued, folded into the sums, published; and the proof by rebuilding."""
+"""Learning from rewards: each is stored once, queued, added to the sums and published; rebuilding proves the
+result.
+"""

@@ -1,4 +1,4 @@
-"""What people are told of arms that have changed, by the names that they know them under."""
+"""Reports of arms that have changed, under the names that people know."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def evidence_of_changes(state: PolicyState) -> dict[str, tuple[float, float]]:
 
 
 def changes_of(state: PolicyState) -> tuple[dict[str, ChangeEvent], tuple[ChangeEvent, ...]]:
-    """(arms that are not at their old level now, the last alarms and recoveries, oldest first)."""
+    """(arms that are not at their old level now, recent alarms and recoveries, oldest first)."""
     present = _present(state)
     changed = {shown_as(arm, present): _shown(event, present) for arm, event in state.arm_changes.changed.items()}
     return changed, tuple(_shown(event, present) for event in state.arm_changes.history)
 
 
 def tell_changes(metrics: Metrics, state: PolicyState, policy: str, events: Iterable[ChangeEvent]) -> None:
-    """Log and count what has changed, once it is committed."""
+    """Log and count changes once they are committed."""
     present = _present(state)
     for event in (_shown(one, present) for one in events):
         level = logging.WARNING if event.kind == "changed" else logging.INFO

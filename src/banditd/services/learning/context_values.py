@@ -1,4 +1,6 @@
-"""Keeps the columns of context tags: new values get a place in the database, and every replica knows them all."""
+"""Maintains the columns of context tags: new values get a position in the database, and every replica learns of
+them.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from banditd.services.policy import PolicyRuntime
 
 
 class ContextValues:
-    """Until a value has its place, queries with it stand in the column of all other values."""
+    """Until a value has a position, queries with it use the column of all other values."""
 
     def __init__(self, *, runtimes: Mapping[str, PolicyRuntime], store: ContextValueStore) -> None:
         self._store = store
@@ -21,6 +23,6 @@ class ContextValues:
         }
 
     async def keep(self) -> None:
-        """Give places to what was met since the last time, and adopt what other replicas gave."""
+        """Assign positions to values met since the last call, and adopt those that other replicas assigned."""
         for policy, columns in self._columns.items():
             columns.adopt(await self._store.places(policy, columns.unseen(), at_most=PLACES))

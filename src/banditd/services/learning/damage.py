@@ -1,7 +1,7 @@
-"""Which rows of a policy's stored state are damaged, and what is left to go on from. No I/O.
+"""Finds damaged rows in a policy's stored state, and what can be used instead. No I/O.
 
-Segments carry a checksum, the two JSON texts of a state either open or do not. Of a state that does not, the newest
-snapshot that does is the next best thing: normally it is the same state.
+Segments carry a checksum; the two JSON texts of a state either parse or do not. If a state does not, the newest
+snapshot that does takes its place, normally the very same state.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from banditd.ports import StoredLearning, StoredSegment
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Damage:
-    """A row that is not what was once stored.
+    """A row that is not what was stored.
 
-    table, row : which; ``row`` says what identifies it. from_log : whether the log says what belongs there; if not,
-    ``reason`` says what is lost.
+    table, row : which one; ``row`` identifies it.
+    from_log : whether it can be restored from the log; if not, ``reason`` says what is lost.
     """
 
     table: str
@@ -36,11 +36,11 @@ class Damage:
 
 @dataclass(slots=True, kw_only=True)
 class Examined:
-    """What of a stored state is whole.
+    """The intact part of a stored state.
 
-    whole : the state without what is damaged; a state that does not open is the newest snapshot's, or empty.
+    whole : the state without its damaged parts; if the state does not parse, the newest snapshot's or an empty one.
     segments : (arm, epoch) of the damaged ones. snapshots : versions of the damaged ones.
-    newest_version : of anything stored; whatever is written next must lie above it.
+    newest_version : of anything stored; the next version written must be higher.
     """
 
     whole: StoredLearning
@@ -57,9 +57,9 @@ def examine(
     stored: StoredLearning,
     history: Sequence[Mapping[str, object]],
 ) -> Examined:
-    """Look at everything that is stored of a policy under a schema. ``history``: its snapshots, newest first."""
+    """Check everything that is stored of a policy under a schema. ``history``: its snapshots, newest first."""
     found = Examined(whole=stored)
-    mine = [row for row in history if row["schema_hash"] == schema.hash]
+    own_history = [row for row in history if row["schema_hash"] == schema.hash]
     whole_segments = []
     for segment in stored.segments:
         reason = _why_not_sums(segment, schema)
@@ -70,17 +70,17 @@ def examine(
             place = f"policy {policy}, arm {segment.arm}, epoch {segment.epoch}"
             found.damages.append(Damage(table="segment", row=place, reason=reason, from_log=True))
     whole_snapshots = []
-    for row in mine:
+    for row in own_history:
         reason = _why_not_texts(row["hyperparameters"], row["learner"], schema, settings)
         if reason is None:
             whole_snapshots.append(row)
         else:
             found.snapshots.append(int(str(row["version"])))
             stated = f"policy {policy}, version {row['version']}"
-            reason = f"{reason}; a point of the history of prior scales is lost"
+            reason = f"{reason}; one point in the history of prior scales is lost"
             found.damages.append(Damage(table="snapshot", row=stated, reason=reason, from_log=False))
     found.whole = dataclasses.replace(stored, segments=tuple(whole_segments))
-    versions = [stored.version, *(s.version for s in stored.segments), *(row["version"] for row in mine)]
+    versions = [stored.version, *(s.version for s in stored.segments), *(row["version"] for row in own_history)]
     found.newest_version = max((v for v in versions if isinstance(v, int)), default=0)
     _examine_state(policy, schema, settings, found, whole_snapshots)
     return found
@@ -117,7 +117,7 @@ def _examine_state(
             )
             break
     else:
-        lost = "no snapshot is whole: prior scales are fitted anew, the watch for changes begins anew"
+        lost = "no intact snapshot: prior scales are fitted again, and change detection restarts"
         found.whole = dataclasses.replace(stored, version=0, epoch=0, hyperparameters=None, learner=None)
     found.damages.append(
         Damage(table="learner_state", row=f"policy {policy}", reason=f"{reason}; {lost}", from_log=False)
@@ -127,7 +127,7 @@ def _examine_state(
 def _why_not_sums(segment: StoredSegment, schema: FeatureSchema) -> str | None:
     try:
         sums = ArmSums.unpack(segment.sums)
-    except Exception as error:  # whatever bytes, texts or nulls are there
+    except Exception as error:  # the row may contain anything
         return f"its sums cannot be read: {error}"
     if sums.n_features != schema.n_features:
         return f"its sums have {sums.n_features} features instead of {schema.n_features}"
@@ -162,6 +162,6 @@ def _why_not_texts(
             learner=str(learner),
             segments=[],
         )
-    except Exception as error:  # any text may be there
-        return f"it does not open ({type(error).__name__}: {error})"
+    except Exception as error:  # the text may be anything
+        return f"it cannot be parsed ({type(error).__name__}: {error})"
     return None

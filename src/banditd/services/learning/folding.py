@@ -1,11 +1,12 @@
-"""From a decision's rewards to what it puts into the statistics: no clock, no I/O.
+"""From a decision's rewards to its contribution to the statistics: no clock, no I/O.
 
-A decision contributes one weighted observation (arm, epoch, w, r) however many rewards it has, and one more for each
-other arm of which it has rewards; where it has none of its own, its share of its task's stands apart in their place.
-When its rewards or its served arm change, the old contributions are subtracted and the new ones added. So
-corrections, retractions and late judges are exact, and the whole log refolded gives the same sums. What an arm that
-did not serve would have earned, and a share of a task's reward, teach the learner alone: they are in no statistic of
-the traffic and in no estimate.
+A decision contributes one weighted observation (arm, epoch, w, r), however many rewards it has, plus one for each
+other arm that was rewarded on it. If it has no reward of its own, its share of its task's reward is kept separately
+in place of one. When its rewards or its served arm change, the old contributions are subtracted and the new ones
+added. So corrections, retractions and late judges are exact, and folding the whole log again gives the same sums.
+
+Rewards of arms that did not serve, and shares of a task's reward, only teach the learner: they are in no statistic of
+the traffic and in no off-policy estimate.
 """
 
 from __future__ import annotations
@@ -26,30 +27,31 @@ from banditd.services.policy import PolicyRuntime
 
 # Noise variance at which a reward weighs half: that of a fair coin, the noisiest a reward in [0, 1] can be.
 REFERENCE_NOISE_VARIANCE = 0.25
-# A source that claims no noise at all still cannot outvote the others without bound.
+# So that a source that claims to have no noise cannot outvote the others without limit.
 LEAST_NOISE_VARIANCE = 1e-4
 
 
 def noise_of_share(noise_variance: float, steps: int) -> float:
-    """The noise variance with which a source's reward weighs 1 / ``steps`` of what it weighs with its own (>= 0).
+    """The noise variance at which a reward weighs 1 / ``steps`` of its source's normal weight; >= 0.
 
-    Of a task of so many decisions that is how much its reward says of each: which of them earned it is unknown.
+    A reward of a task with that many decisions says this little about each of them, since it is not known which of
+    them earned it.
     """
     return steps * noise_variance + (steps - 1) * REFERENCE_NOISE_VARIANCE
 
 
 class Shadows(Protocol):
-    """Shadows of candidates, as the learner needs them. rest_s : how long it is to wait before it folds on."""
+    """The learner's view of candidates' shadows. rest_s : how long it should pause before the next batch."""
 
     @property
     def rest_s(self) -> float: ...
 
     async def seen(self, runtime: PolicyRuntime, items: Sequence[FoldItem]) -> Shadowed | None:
-        """What a batch that is about to be folded does to shadows, by what was known before it."""
+        """The effect on shadows of a batch about to be folded, judged by what was known before it."""
 
 
 class NoShadows:
-    """Where nothing is shadowed."""
+    """Used when there are no shadows."""
 
     rest_s = 0.0
 
@@ -63,9 +65,10 @@ def merge_events(events: Sequence[RewardEvent]) -> tuple[float, float] | None:
 
     Returns
     -------
-    (weight, reward) : weight = v0 / (v0 + v) in (0, 1] with v the variance of the merged source noise and v0
-    the reference variance; reward the precision-weighted mean in [0, 1]. None when there is nothing to learn.
-    A default stands only while no real reward is there.
+    (weight, reward) : weight = v0 / (v0 + v) in (0, 1], with v the variance of the merged source noise and v0 the
+    reference variance; reward the precision-weighted mean in [0, 1]. None if there is nothing to learn.
+
+    A default reward counts only while there is no real one.
 
     Source: the inverse-variance weighted mean; weights of heteroscedastic ridge regression.
     """
@@ -81,7 +84,7 @@ def merge_events(events: Sequence[RewardEvent]) -> tuple[float, float] | None:
 
 
 def contribution_of(item: FoldItem) -> Contribution | None:
-    """What the decision should have put into the statistics, given its rewards and who served it."""
+    """What the decision should contribute to the statistics, given its rewards and the arm that served."""
     merged = merge_events(item.events)
     if merged is None:
         return None
@@ -91,9 +94,9 @@ def contribution_of(item: FoldItem) -> Contribution | None:
 
 
 def other_contributions_of(item: FoldItem) -> dict[str, Contribution]:
-    """The same for the arms that did not serve it, by arm; and for the one that did, where only its task is rewarded.
+    """Contributions, by arm, of other arms rewarded on this decision, and of the serving arm for its task's reward.
 
-    A reward of the decision itself says more than its share of the task's, which then counts no longer.
+    A reward of the decision itself is more informative than its share of the task's, which then no longer counts.
     """
     merged = {arm: merge_events(events) for arm, events in item.others.items()}
     if not item.events:
@@ -104,7 +107,7 @@ def other_contributions_of(item: FoldItem) -> dict[str, Contribution]:
 def apply_other_contributions(
     state: PolicyState, item: FoldItem, new: Mapping[str, Contribution]
 ) -> dict[tuple[str, str], Contribution | None]:
-    """Replace what a decision has put into the statistics of other arms; what differs now, by (decision, arm)."""
+    """Replace a decision's contributions for other arms; returns those that changed, by (decision, arm)."""
     changed: dict[tuple[str, str], Contribution | None] = {}
     for arm in sorted(item.other_contributions.keys() | new.keys()):
         old, put = item.other_contributions.get(arm), new.get(arm)
@@ -121,7 +124,7 @@ def apply_other_contributions(
 
 
 def apply_contribution(state: PolicyState, item: FoldItem, new: Contribution | None) -> None:
-    """Replace what a decision has put into the statistics by ``new``."""
+    """Replace a decision's contribution by ``new``."""
     old = item.contribution
     if old is not None:
         state.fold(arm=_learned(item, old.arm), epoch=old.epoch, x=item.x, weight=-old.weight, reward=old.reward)
@@ -133,17 +136,17 @@ def apply_contribution(state: PolicyState, item: FoldItem, new: Contribution | N
 
 
 def _learned(item: FoldItem, arm: str) -> str:
-    """Under what the arm's sums stand: a decision teaches the generation that it was made with, however late."""
+    """Name of the arm's sums: a reward, however late, teaches the generation that the decision was made with."""
     return learned_as(arm, item.generations.get(arm, 1))
 
 
 def is_first(item: FoldItem) -> bool:
-    """Whether the decision has its first reward. After a retraction it has been counted before."""
+    """Whether this is the decision's first reward. After a retraction it is not."""
     return item.contribution is None and not item.retracted
 
 
 def stat_deltas(item: FoldItem, new: Contribution | None) -> list[StatDelta]:
-    """Differences of the plain-column statistics that this refold makes."""
+    """The changes that folding makes to the plain-column statistics."""
     deltas = []
     old = item.contribution
     if old is not None:
@@ -156,9 +159,9 @@ def stat_deltas(item: FoldItem, new: Contribution | None) -> list[StatDelta]:
 
 
 def estimate_deltas(item: FoldItem, new: Contribution | None) -> list[EstimateDelta]:
-    """Differences that this refold makes to the estimates of every arm that was eligible.
+    """The changes that folding makes to the off-policy estimates of every arm that was eligible.
 
-    Only what was drawn and served says something about what was not drawn.
+    Only decisions whose arm was drawn and served say something about the arms that were not drawn.
     """
     if not item.predicted or (item.served_arm is not None and item.served_arm != item.chosen_arm):
         new = None
@@ -192,11 +195,11 @@ def _delta(item: FoldItem, c: Contribution, *, sign: int, delay_s: float | None)
 
 
 def released_outcomes(item: FoldItem, kept: Mapping[str, object]) -> list[UnitOutcome]:
-    """What a decision's rewards say of the release that it was made under: all together and by metric, no defaults.
+    """What a decision's rewards say about its release: all together and by metric, without defaults.
 
-    Of one unit the first of each counts (the store marks it): what comes later belongs to the same unit.
+    Only the first outcome of each kind per unit counts (the store marks it); later ones belong to the same unit.
 
-    kept : of the release, as its decision has it; where that is damaged, it says nothing.
+    kept : what the decision stored about its release; a damaged entry gives none.
     """
     events = [event for event in item.events if event.kind != "default"]
     by_metric: dict[str, list[RewardEvent]] = {REWARD: events} if events else {}
@@ -224,9 +227,9 @@ def released_outcomes(item: FoldItem, kept: Mapping[str, object]) -> list[UnitOu
 
 @dataclass(slots=True)
 class Folded:
-    """What folding decisions has changed: contributions, and the differences of the statistics of the traffic.
+    """Everything that folding a batch of decisions has changed: contributions, and the traffic's statistics.
 
-    released, anchored : what open releases and anchors are to count. shadowed : what it does to candidates' shadows.
+    released, anchored : outcomes for open releases and anchors. shadowed : the effect on candidates' shadows.
     """
 
     contributions: dict[str, Contribution | None] = field(default_factory=dict)
@@ -238,7 +241,7 @@ class Folded:
     shadowed: Shadowed | None = None
 
     def fold(self, state: PolicyState, item: FoldItem) -> None:
-        """Fold one decision. Where its served arm was not the one that is known now, both parts change."""
+        """Fold one decision. If its served arm was corrected, the statistics of both arms change."""
         new = contribution_of(item)
         if new != item.contribution:
             apply_contribution(state, item, new)

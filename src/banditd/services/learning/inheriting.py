@@ -1,8 +1,8 @@
-"""A schema that only adds columns goes on with what was learned before: sums padded with zeros, and nothing lost.
+"""A feature schema that only appends columns inherits what was learned before: sums are padded with zeros.
 
-Stands in front of the learning store and widens what is of a schema that the present one extends: the state, as long
-as the present schema has none of its own, and decisions whose rewards come late. The first commit under the present
-schema stores the widened state whole.
+Wraps the learning store and widens data of any schema that the present one extends: the state, until the present
+schema has one of its own, and decisions whose rewards arrive late. The first commit under the present schema stores
+the widened state.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from banditd.ports import FoldCommit, FoldItem, LearningStore, StoredLearning
 
 
 class InheritingStore:
-    """``ports.LearningStore`` for policies of these schemas."""
+    """``ports.LearningStore`` for policies with these schemas."""
 
     def __init__(self, store: LearningStore, schemas: Mapping[str, FeatureSchema]) -> None:
         self._store = store
         self._schemas = dict(schemas)
-        self._widened_from: dict[str, tuple[str, int]] = {}  # schema and version of a state that was widened last
+        self._widened_from: dict[str, tuple[str, int]] = {}  # schema and version of the last widened state
 
     async def load(self, policy: str, schema_hash: str, *, since_version: int = -1) -> StoredLearning:
         stored = await self._store.load(policy, schema_hash, since_version=since_version)
@@ -53,7 +53,7 @@ class InheritingStore:
         return self._widened(policy, await self._store.sample_contributions(policy, limit))
 
     async def versions(self, schemas: Mapping[str, str] | None = None) -> Mapping[str, int]:
-        """As the store says; -1 for a policy without a state of its own whose widened one has moved on since."""
+        """As the store says; -1 for a policy that has no state of its own and whose widened one has since changed."""
         found = dict(await self._store.versions(schemas))
         for policy, schema_hash in (schemas or {}).items():
             schema = self._schemas.get(policy)
@@ -110,7 +110,7 @@ def _widened_item(item: FoldItem, schema: FeatureSchema) -> FoldItem:
 def _widened_state(found: StoredLearning, schema: FeatureSchema) -> StoredLearning:
     d = schema.n_features
     return StoredLearning(
-        version=0,  # none of it is stored
+        version=0,  # not stored yet
         epoch=found.epoch,
         hyperparameters=None if found.hyperparameters is None else widened_scales(found.hyperparameters, schema),
         learner=None if found.learner is None else widened_counters(found.learner, d),

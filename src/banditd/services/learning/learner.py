@@ -1,8 +1,8 @@
-"""The walk of a reward, learning half: claim, fold, commit statistics + applied-mark + version, swap the snapshot.
+"""Learning from rewards: claim, fold, commit (statistics, applied-marks, version), publish the snapshot.
 
-One replica holds the lease and is the single writer of every policy; the others follow the version and swap in
-what changed. The state in memory is a cache of what is committed: after any failed commit it is thrown away and
-read again, so nothing can be folded that the database does not know of.
+One replica holds the lease and is the single writer of every policy; the others poll the version and adopt what
+changed. The state in memory is a cache of what is committed. After any failed commit it is discarded and read again,
+so nothing is ever folded that the database does not know of.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pacing:
-    """How much a learner folds at once, how long it waits after that, and how often it looks at what others wrote."""
+    """How much a learner folds at once, how long it then waits, and how often it checks what others have written."""
 
     max_batch: int
     pause_s: float
@@ -87,14 +87,14 @@ class Learner:
     # -------------------------------------------------------------- life
 
     async def start(self) -> None:
-        """Load every policy and begin. After this every runtime has a snapshot."""
+        """Load every policy and start. After this every runtime has a snapshot."""
         await self._refresh_arms(force=True)
         for name in self._runtimes:
             await self._load(name)
         self._task = asyncio.create_task(self._run(), name="learner")
 
     async def stop(self) -> None:
-        """End after the current step and release the lease. Unfolded rewards stay queued in the database."""
+        """Stop after the current step and release the lease. Unfolded rewards stay queued in the database."""
         self._stopping = True
         self._wake.set()
         if self._task is not None:
@@ -112,16 +112,16 @@ class Learner:
         self._wake.set()
 
     def ask_refit(self, policies: Iterable[str]) -> None:
-        """Refit at the next step what has learned anything since its last fit, due or not."""
+        """Refit these policies at the next step, due or not, if they have learned anything since their last fit."""
         self._refit_requested.update(policies)
         self._wake.set()
 
     async def drained(self) -> None:
-        """Wait until no reward that can be learned here is queued and the snapshots show them all (tests, demo)."""
+        """Wait until every reward that can be learned here is folded and published (for tests and the demo)."""
         while self._stale or await self._store.queue_depth(self._schemas) > 0:
             self._wake.set()
             await asyncio.sleep(0.005)
-        for _ in range(2):  # what came while a fit ran may make the next one due
+        for _ in range(2):  # rewards that came during a fit may make the next one due
             async with self._busy:
                 for name in self._runtimes if self.leader else ():
                     self._tune(name)
@@ -136,14 +136,14 @@ class Learner:
             except StorageUnavailableError as error:
                 logger.warning("learner.storage_unavailable", extra={"error": error.message})
             except LeaseLostError as error:
-                # Another replica leads, or has folded meanwhile: a hand-over, which loses nothing.
+                # Another replica leads now or has folded in the meantime: nothing is lost.
                 logger.warning("learner.handed_over", extra={"error": error.message, "code": error.code})
                 self._stale.update(self._runtimes)
             except BanditdError as error:
                 logger.exception("learner.failed", extra={"error": error.message, "code": error.code})
                 self._stale.update(self._runtimes)
             except Exception:
-                # The loop must outlive a bug: rewards stay queued, the state is read again, the log shows it.
+                # The loop must survive a bug: rewards stay queued and the state is read again.
                 logger.exception("learner.crashed")
                 self._stale.update(self._runtimes)
             if not self._stopping and not more:
@@ -156,9 +156,9 @@ class Learner:
             await asyncio.wait_for(self._wake.wait(), self._pacing.poll_s)
 
     async def _lead_or_follow(self) -> bool:
-        """Keep up, and as the leader fold one batch of every policy. Whether more may be queued.
+        """Stay current and, as the leader, fold one batch of every policy. Returns whether more may be queued.
 
-        Between two batches the lock is free and what is due gets done: arms must not wait for a backlog.
+        Between batches the lock is free and other due work is done: changes of arms must not wait for a backlog.
         """
         more = False
         queued: Collection[str] | None = self._runtimes if len(self._runtimes) == 1 else None
@@ -167,16 +167,16 @@ class Learner:
                 await self._keep_up(asyncio.get_running_loop().time())
                 if not self.leader or self._stopping:
                     return False
-                if queued is None:  # one look at all; what is queued later wakes the learner
+                if queued is None:  # one look for all policies; whatever is queued later wakes the learner
                     queued = await self._store.queued(self._schemas.items())
                 more |= name in queued and await self._step(name)
                 self._tune(name)
         return more
 
     async def _keep_up(self, now_s: float) -> None:
-        """Lease, arms and other replicas' snapshots when they are due."""
+        """Renew the lease, refresh arms and other replicas' snapshots, each when it is due."""
         if await self._lease.renew(now_s):
-            # Somebody else may have written since this replica last looked.
+            # Another replica may have written since this one last read.
             self._stale.update(self._runtimes)
         self._metrics.learner_leader.set(self.leader)
         if now_s >= self._next_poll:
@@ -191,19 +191,19 @@ class Learner:
     # -------------------------------------------------------------- the fold
 
     async def _step(self, name: str) -> bool:
-        """Fold one batch of one policy's queue. Whether it was a full one, so that more may be queued."""
+        """Fold one batch of one policy's queue. Returns whether it was full, so that more may be queued."""
         started = perf_counter()
         items = await self._store.claim(name, self._pacing.max_batch, schema_hash=self._schemas[name])
         if items:
             await self._fold(name, items)
             self._metrics.fold_seconds.observe(perf_counter() - started)
-        # A claim counts rows of the queue, and a decision with several rewards has several.
+        # A claim counts rows of the queue; a decision with several rewards has several rows.
         return sum(len(item.queue_ids) for item in items) >= self._pacing.max_batch
 
     async def _fold(self, name: str, items: list[FoldItem]) -> None:
         """Fold in pieces, commit, publish. Until the commit the state in memory is ahead of the database.
 
-        Others run between the pieces, but ``_busy`` is held: nobody else folds, fits, reloads or publishes the state.
+        Other tasks run between the pieces, but ``_busy`` is held, so nothing else folds, fits, reloads or publishes.
         """
         runtime = self._runtimes[name]
         state = runtime.learned
@@ -218,7 +218,7 @@ class Learner:
                     set_aside[item.schema_hash].extend(item.queue_ids)
                     continue
                 queue_ids.extend(item.queue_ids)
-                if is_first(item):  # it is held against what is expected of it: what earlier items left is due
+                if is_first(item):  # change detection compares it with a prediction, so pending updates go first
                     await pace.through(state.refreshing())
                 folded.fold(state, item)
                 await pace.step()
@@ -234,7 +234,7 @@ class Learner:
         self._metrics.child(self._metrics.folds, name).inc(len(folded.contributions))
 
     def _tune(self, name: str) -> None:
-        """Begin to refit prior scales and noise, off the event loop, when the data has grown enough."""
+        """Start refitting prior scales and noise in a thread, if enough data has been added."""
         if name in self._fits:
             return
         state = self._runtimes[name].learned
@@ -244,12 +244,12 @@ class Learner:
             self._fits[name] = asyncio.create_task(self._fit(name, state, state.tuning()), name=f"fit {name}")
 
     async def _fit(self, name: str, state: PolicyState, task: TuningTask) -> None:
-        """Fit on a copy of the sums while folding goes on; adopt the scales if the state is still the same one."""
+        """Fit on a copy of the sums while folding goes on; adopt the result if the state is still the same one."""
         started, begun = perf_counter(), state.version
         try:
             hyperparameters = await asyncio.to_thread(task.run)
             async with self._busy:
-                # Else it was read anew, or another replica leads: this fit leaves no mark, so it comes again.
+                # If the state was reloaded or another replica leads, drop this fit; it will be due again.
                 if not self.leader or self._runtimes[name].state is not state or name in self._stale:
                     return
                 state.adopt(hyperparameters)
@@ -257,7 +257,7 @@ class Learner:
         except BanditdError as error:
             logger.warning("learner.failed", extra={"error": error.message, "code": error.code})
         except Exception:
-            # As in ``_run``: the state is read again, the log shows it.
+            # As in ``_run``: survive the bug and read the state again.
             logger.exception("learner.crashed")
             self._stale.add(name)
         else:
@@ -305,10 +305,10 @@ class Learner:
             at_us=self._clock.now_us(),
         )
         try:
-            await Pace().through(state.refreshing())  # in pieces, so that what is published then is ready
+            await Pace().through(state.refreshing())  # in pieces, so that publishing afterwards is quick
             await self._store.commit(fold, holder=self._lease.holder)
         except BaseException as error:
-            # What is in memory now is ahead of the database.
+            # From here on the state in memory is ahead of the database.
             self._stale.add(name)
             if isinstance(error, LeaseLostError):
                 self._lease.doubt()
@@ -349,12 +349,12 @@ class Learner:
         await Pace().through(pieces)
 
     async def reload(self, policy: str) -> None:
-        """Read a policy's state again and publish it: its configuration has changed."""
+        """Read a policy's state again and publish it, after its configuration has changed."""
         async with self._busy:
             await self._load(policy)
 
     async def refresh_arms(self) -> None:
-        """Adopt changed arms at once (the arm service calls this after a write)."""
+        """Adopt changed arms at once; the arm service calls this after a write."""
         async with self._busy:
             await self._refresh_arms(force=True)
 

@@ -17,7 +17,7 @@ _SLACK_S: Final = 1.0
 
 
 class LearnerLease:
-    """The lease as a learner holds it, for ``lease_s`` seconds after each renewal."""
+    """The lease as the learner holds it: for ``lease_s`` seconds after each renewal."""
 
     def __init__(self, leases: LeaseStore, clock: Clock, holder: str, *, lease_s: float) -> None:
         self._leases = leases
@@ -28,7 +28,10 @@ class LearnerLease:
         self._next_s = 0.0
 
     async def renew(self, now_s: float) -> bool:
-        """Take it or keep it, when that is due at ``now_s`` (the loop's clock). Whether it was just taken."""
+        """Take or renew the lease if that is due at ``now_s`` (the loop's clock).
+
+        Returns whether it was just taken.
+        """
         if now_s < self._next_s:
             return False
         had = self.held
@@ -41,11 +44,11 @@ class LearnerLease:
         return self.held and not had
 
     def doubt(self) -> None:
-        """A commit has failed for want of it: look at once."""
+        """A commit failed because the lease was lost: check at the next step."""
         self._next_s = 0.0
 
     async def release(self) -> None:
-        """Leave it to another replica; where the database is away, its end does so."""
+        """Release it for another replica; if the database is unavailable, it expires by itself."""
         if self.held:
             with contextlib.suppress(StorageUnavailableError):
                 await self._leases.release(LEASE, self.holder)
@@ -53,10 +56,10 @@ class LearnerLease:
 
 
 async def take_lease(leases: LeaseStore, clock: Clock, holder: str, *, lease_s: float) -> None:
-    """Hold the learner's lease for ``lease_s``; waits for one that nobody renews to end.
+    """Take the learner's lease for ``lease_s``; waits for an abandoned lease to expire.
 
-    A daemon that was killed leaves its lease behind, perhaps with an end in the far future of a clock that was wrong.
-    One that runs renews it within a third of its time.
+    A daemon that was killed leaves its lease behind, perhaps expiring far in the future if a clock was wrong. A
+    running daemon renews it within a third of its duration.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""Rewards that wait: whether anybody learns, and which of them this learner cannot fold.
+"""Waiting rewards: does anybody learn them, and which ones can this learner not fold?
 
-Every replica looks for itself, as often as it polls. Where a policy has rewards in the queue and its version has not
-moved for three leases, the learner that should be there is not, or fails at every try.
+Every replica checks this itself whenever it polls. If a policy has queued rewards and its version has not changed for
+three leases, its learner is missing or fails at every attempt.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ LEASES: Final = 3
 class Progress:
     """When each policy was last seen to learn, or to have nothing to learn.
 
-    store : where the queue is. schemas : policy to the hash of its feature schema. monotonic_s : a clock that only
-    goes forward.
+    store : has the queue.
+    schemas : policy -> hash of its feature schema.
+    monotonic_s : a monotonic clock.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class Progress:
         self._well_s = dict.fromkeys(schemas, monotonic_s())
 
     async def look(self) -> frozenset[str]:
-        """See what has moved. The policies that have rewards waiting."""
+        """Check for progress. Returns the policies that have rewards waiting."""
         waiting = await self._store.waiting(self._schemas)
         versions = await self._store.versions(self._schemas)
         now_s = self._monotonic_s()
@@ -51,20 +52,20 @@ class Progress:
         return waiting
 
     async def stalled(self) -> list[str]:
-        """Policies whose rewards wait, and of which nobody has learned for three leases."""
+        """Policies with waiting rewards that nobody has learned for three leases."""
         waiting = await self.look()
         now_s = self._monotonic_s()
         return sorted(policy for policy in waiting if now_s - self._well_s[policy] > self._longest_s)
 
 
 class ForeignRewards:
-    """Rewards of another feature schema, or of damaged decisions. Remembers which schemas it has named."""
+    """Logs rewards of another feature schema, or of damaged decisions, and remembers which schemas it has logged."""
 
     def __init__(self) -> None:
         self._named: set[tuple[str, str]] = set()
 
     def tell(self, item: FoldItem) -> None:
-        """Say once that rewards wait for a learner of another feature schema; of a damaged decision each time."""
+        """Log, once per schema, that rewards wait for a learner of that schema; log every damaged decision."""
         if item.damage:
             logger.error("decision.damaged", extra={"decision_id": item.decision_id, "reason": item.damage})
         elif (item.policy, item.schema_hash) not in self._named:

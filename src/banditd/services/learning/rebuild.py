@@ -1,4 +1,6 @@
-"""Refold the whole log and compare with, or replace, the stored state of a policy, damaged rows of it included."""
+"""Folds the whole log again and compares the result with a policy's stored state, or replaces it, damaged rows
+included.
+"""
 
 from __future__ import annotations
 
@@ -42,19 +44,19 @@ CHECKED_ROWS = 1000
 ALL_SNAPSHOTS = 1_000_000
 Corrections = Callable[[str, Mapping[str, Contribution | None]], Awaitable[Shadowed | None]]
 NAMED = 100
-"""So many differing contributions are named; all are counted."""
+"""Most differing contributions that are listed; all are counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RebuildReport:
-    """What refolding found.
+    """The result of folding the log again.
 
-    decisions : rewarded decisions in the log under this schema; skipped: under another one.
-    queued : of those, still in the learner's queue, so not yet in the stored state.
-    largest_difference : of any entry of any whole segment's sums, relative to the largest entry of those sums.
-    contributions_differ : decisions whose stored contribution is not what their rewards give.
-    damages : rows that are not what was once stored, each with what becomes of it.
-    complete_log : False when retention has deleted decisions; then the sums cannot agree.
+    decisions : rewarded decisions in the log under this schema. skipped : under another one.
+    queued : those that are still in the learner's queue, so not yet in the stored state.
+    largest_difference : over all entries of all intact segments' sums, relative to the largest entry of those sums.
+    contributions_differ : decisions whose stored contribution does not match their rewards.
+    damages : damaged rows, each with what becomes of it.
+    complete_log : False if retention has deleted decisions; then the sums cannot agree.
     """
 
     policy: str
@@ -70,7 +72,7 @@ class RebuildReport:
 
     @property
     def agrees(self) -> bool:
-        """Whether the stored state is the log's, to 1e-9, and every row of both is whole."""
+        """Whether the stored state matches the log to 1e-9, and every row of both is intact."""
         return self.largest_difference <= 1e-9 and self.contributions_differ == 0 and not self.damages
 
 
@@ -87,20 +89,20 @@ async def rebuild(
     progress: Callable[[int], None] = lambda _: None,
     shadows: Corrections | None = None,
 ) -> RebuildReport:
-    """Refold every rewarded decision of a policy from the log.
+    """Fold every rewarded decision of a policy again, from the log.
 
     Parameters
     ----------
-    write : replace the stored state by the refolded one; needs the learner's lease, so a running daemon
-        must be stopped first. Where retention has deleted part of the log only damaged rows are replaced.
-    lease_s : how long the learner's lease lasts; ``write`` waits that long for one that nobody renews.
-    progress : called with the number of decisions refolded so far.
-    shadows : what differing contributions do to shadows of candidates.
+    write : replace the stored state by the new one. It needs the learner's lease, so a running daemon must be stopped
+    first. If retention has deleted part of the log, only damaged rows are replaced.
+    lease_s : duration of the learner's lease; with ``write`` this waits that long for an abandoned one.
+    progress : called with the number of decisions folded so far.
+    shadows : applies corrected contributions to candidates' shadows.
 
     Raises
     ------
-    ConflictError : ``write`` while a learner is running, or on a whole state after retention has deleted part of the
-        log.
+    ConflictError : ``write`` while a learner is running, or on an intact state after retention has deleted part of
+    the log.
     """
     policy, schema, settings = runtime.name, runtime.builder.schema, runtime.config.settings
     complete = await jobs.cursor(PRUNED_CURSOR) == 0
@@ -136,12 +138,12 @@ async def rebuild(
 def _refuse_forgetting(found: Examined, *, write: bool, complete: bool) -> None:
     if write and not complete and not found.damages:
         raise ConflictError(
-            "retention has deleted part of the log, so refolding it would forget what those decisions taught"
+            "retention has deleted part of the log, so rebuilding would lose what those decisions taught"
         )
 
 
 class _Refold:
-    """Folds the log into an empty state, noting where the stored contributions differ."""
+    """Folds the log into an empty state and records where stored contributions differ."""
 
     def __init__(self, state: PolicyState, schema_hash: str, *, write: bool) -> None:
         self.state = state
@@ -168,7 +170,7 @@ class _Refold:
             return
         try:
             new, others = contribution_of(item), other_contributions_of(item)
-            # A queued decision is allowed to lag, unless we are to write.
+            # A queued decision may lag, unless the state is to be replaced.
             lags = item.queue_ids and not self._write
             counted, counted_others = (item.contribution, item.other_contributions) if lags else (new, others)
             blank = dataclasses.replace(item, contribution=None, other_contributions={})
@@ -227,12 +229,14 @@ class _Refold:
                 self.damages.append(Damage(table="arm_contribution", row=row, reason=reason, from_log=True))
 
     def _note_estimated(self, item: FoldItem, put: Contribution) -> None:
-        """An older release has folded it: recounted, it is in the sums of fixed arms too, and its row must say so."""
+        """Mark a contribution folded by an older release: after recounting it is in the estimates of fixed arms
+        too.
+        """
         if not item.estimated:
             self.newly_estimated[item.decision_id] = put
 
     def _leave_out(self, item: FoldItem, damage: Damage) -> None:
-        """What a decision has taught cannot be refolded: it no longer counts."""
+        """Leave out a decision that cannot be folded again; it no longer counts."""
         self.damages.append(damage)
         self.damaged_decisions.add(item.decision_id)
         if item.contribution is not None and self._write:
@@ -246,7 +250,7 @@ def _stated(put: Contribution | None) -> str:
 
 
 async def _damaged_rows(store: LearningStore, policy: str, refold: _Refold) -> list[Damage]:
-    """Rows of the log whose checksum does not hold, beyond those that refolding met."""
+    """Rows of the log with a wrong checksum, beyond those met while folding."""
     found = []
     after: str | None = ""
     while after is not None:
@@ -260,7 +264,7 @@ async def _damaged_rows(store: LearningStore, policy: str, refold: _Refold) -> l
 
 
 def _empty_like(schema: FeatureSchema, settings: PolicySettings, stored: StoredLearning) -> PolicyState:
-    """A state without evidence at the stored epoch, so that late epochs fall into the same base."""
+    """A state without data at the stored epoch, so that late epochs go into the same base."""
     counters = None if stored.learner is None else json.dumps(json.loads(stored.learner) | {"folded": 0, "others": 0})
     return PolicyState.restore(
         schema=schema,
@@ -300,14 +304,14 @@ def _padded(vector: FloatArray, size: int) -> FloatArray:
 def _replacement(
     policy: str, schema: FeatureSchema, refold: _Refold, found: Examined, *, complete: bool, at_us: int
 ) -> FoldCommit:
-    """What takes the place of everything that is stored of the policy under this schema."""
+    """What replaces everything that is stored of the policy under this schema."""
     fresh, version = refold.state, found.newest_version + 1
     segments = [
         StoredSegment(arm=arm, epoch=epoch, sums=sums, version=version) for arm, epoch, sums in fresh.segments()
     ]
     learner = fresh.learner_json()
     if not complete:
-        # What pruned decisions taught is in the whole segments alone.
+        # What deleted decisions taught is only in the intact segments.
         segments = [s for s in segments if (s.arm, s.epoch) in found.segments]
         segments += [dataclasses.replace(s, version=version) for s in found.whole.segments]
         learner = found.whole.learner or learner

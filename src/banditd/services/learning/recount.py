@@ -1,7 +1,6 @@
-"""The plain statistics of rewards counted anew from the whole log, for a repair: no clock, no I/O.
+"""Counts the plain statistics of rewards again from the whole log, for a repair: no clock, no I/O.
 
-What a damaged contribution says was once added to them cannot be trusted, so nothing is subtracted: they begin at
-zero.
+What a damaged contribution added to them is unknown, so it cannot be subtracted: they restart from zero.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from banditd.ports import EstimateDelta, FoldItem, StatDelta
 from banditd.services.learning.folding import estimate_deltas, stat_deltas
 
 _SPAN_US: Final = 300 * 1_000_000
-"""Decisions of the same five minutes are counted together: memory grows with time, arms and tags."""
+"""Decisions within the same five minutes are counted together, so memory grows with time, arms and tags only."""
 
 _SUMS: Final = ("rewards", "weight", "weighted_reward", "weighted_square")
 _Tags = tuple[tuple[str, str], ...]
@@ -22,7 +21,7 @@ _StatKey = tuple[str, int | None, int, _Tags]
 
 
 class Recount:
-    """Collects what every folded decision adds to the statistics of its arm."""
+    """Collects what every folded decision adds to its arm's statistics."""
 
     def __init__(self) -> None:
         self._stats: dict[_StatKey, StatDelta] = {}
@@ -30,18 +29,18 @@ class Recount:
         self._new: list[StatDelta] = []
 
     def add(self, item: FoldItem, put: Contribution | None, *, own: bool) -> None:
-        """Count a decision that contributes ``put``, in what fixed arms are estimated to earn too.
+        """Count a decision that contributes ``put``, also in the estimates of fixed arms.
 
-        own : it is of the feature schema that is rebuilt, whose clusters are counted anew too.
+        own : whether it belongs to the feature schema that is rebuilt, whose clusters are counted again too.
         """
         if put is None:
             return
         start_us = item.created_at_us - item.created_at_us % _SPAN_US
         if item.queue_ids and item.contribution is None:
-            # Nobody has counted its delay yet.
+            # Its delay has not been counted yet.
             self._new.extend(stat_deltas(item, put))
         else:
-            # What taking it out would change, the other way round: its rewards may have been taken back since.
+            # The reverse of removing it, because its rewards may have been retracted since.
             for delta in stat_deltas(dataclasses.replace(item, contribution=put), None):
                 sums = {name: -getattr(delta, name) for name in _SUMS}
                 cluster = delta.cluster if own else None

@@ -1,6 +1,6 @@
-"""What becomes of a submitted reward: pure rules over facts, called inside the storing transaction.
+"""What becomes of a submitted reward: pure rules, called inside the storing transaction.
 
-Identity first (a retry must get the answer of the first try, however late), then the window, then the
+Identity comes first (a retry must get the answer of the first attempt, however late it is), then the window, then the
 source's scale. Nothing here reads a clock or a database.
 """
 
@@ -23,7 +23,7 @@ from banditd.ports import DecisionFacts, StoredReward, Verdict
 from banditd.services.learning.folding import noise_of_share
 from banditd.services.policy import RewardRules, SourceRule
 
-# Identity of the reward that the daemon itself gives when the window closes; clients cannot make it.
+# Identity of the default reward that the daemon gives when the window closes; clients cannot use it.
 DEFAULT_IDENTITY = "default:"
 
 
@@ -38,8 +38,8 @@ def judge_reward(
     Parameters
     ----------
     submission : what was posted.
-    facts : the decision it refers to, None when there is none.
-    stored : newest revision under the same identity, None when there is none.
+    facts : the decision it refers to, or None if there is none.
+    stored : newest revision under the same identity, or None.
     rules_by_policy : the operator's rules.
     """
     if facts is not None:
@@ -70,20 +70,23 @@ def judge_reward(
         )
     rules = rules_by_policy.get(facts.policy)
     if rules is None:
-        return _refuse(NotFoundError(f"policy {facts.policy} is not configured any more", code="POLICY_UNKNOWN"))
+        return _refuse(NotFoundError(f"policy {facts.policy} is no longer configured", code="POLICY_UNKNOWN"))
     if submission.retract:
         return _judge_retraction(submission, stored)
     return _judge_new(submission, facts, stored, rules)
 
 
 def _judge_owner(submission: RewardSubmission, facts: DecisionFacts) -> Verdict | None:
-    """Another tenant's decision, for a key that may reward its own only. What nobody's key made is anybody's."""
+    """Refuse another tenant's decision, for a key that may only reward its own.
+
+    Decisions without a key are anybody's.
+    """
     if submission.owner is None or facts.key_name in {None, submission.owner}:
         return None
     return _refuse(
         ForbiddenError(
-            f"decision {submission.decision_id} was made with another API key, and this one has the scope "
-            "reward:own; the scope reward is for every decision",
+            f"decision {submission.decision_id} was made with another API key, and this key only has the scope "
+            "reward:own; the scope reward covers every decision",
             code="DECISION_OF_ANOTHER_KEY",
             field="/decision_id",
         )
@@ -91,14 +94,16 @@ def _judge_owner(submission: RewardSubmission, facts: DecisionFacts) -> Verdict 
 
 
 def _judge_source(submission: RewardSubmission, rules: RewardRules | None) -> Verdict | None:
-    """A client that speaks as one of the daemon's judges: their verdicts come once, with their probability."""
+    """Refuse a client that poses as one of the daemon's judges: verdicts come only once and with their
+    probability.
+    """
     source = None if rules is None else rules.sources.get(submission.source)
     if source is None or not source.of_judge or submission.of_judge:
         return None
     return _refuse(
         ForbiddenError(
-            f"source {submission.source} is a judge of this daemon, and its verdicts are rewards by themselves: hand "
-            "them in with POST /v1/judge-tasks/{id}/result, or give this reward another source",
+            f"source {submission.source} is a judge of this daemon, whose verdicts become rewards automatically: "
+            "submit them with POST /v1/judge-tasks/{id}/result, or give this reward another source",
             code="SOURCE_OF_JUDGE",
             field="/source",
         )
@@ -106,7 +111,7 @@ def _judge_source(submission: RewardSubmission, rules: RewardRules | None) -> Ve
 
 
 def _judge_repeated(submission: RewardSubmission, stored: StoredReward, rules: RewardRules | None) -> Verdict | None:
-    """A retry, a key used twice, or None for a correction or retraction of what is stored."""
+    """The verdict on a retry or a key used twice; None for a correction or retraction of what is stored."""
     if submission.keyed:
         if stored.body_hash == submission.body_hash:
             return Verdict(duplicate_of=stored)
@@ -127,7 +132,7 @@ def _judge_repeated(submission: RewardSubmission, stored: StoredReward, rules: R
 
 
 def _same_share(submission: RewardSubmission, stored: StoredReward, rules: RewardRules | None) -> bool:
-    """Whether a task has as many decisions as when it was rewarded so before."""
+    """Whether the task still has as many decisions as when it was last rewarded."""
     source = None if rules is None else rules.sources.get(submission.source)
     if not submission.steps or source is None:
         return True
@@ -149,7 +154,7 @@ def _judge_retraction(submission: RewardSubmission, stored: StoredReward | None)
                 code="REWARD_NOT_FOUND",
             )
         )
-    # The newest revision may be a correction that was only logged: one before it is what was learned.
+    # The newest revision may be a correction that was only logged; then an earlier one was learned.
     status = "held" if stored.status == "held" else "recorded"
     return Verdict(kind="retraction", status=status, revision=stored.revision + 1, late=stored.late)
 
@@ -206,12 +211,12 @@ def _judge_new(
 
 
 def _judge_arm(arm: str, facts: DecisionFacts) -> Verdict | None:
-    """An arm is rewarded on decisions that it could have been drawn for or was kept from, not on those before it."""
+    """Refuse an arm that the decision could not have had: neither eligible nor excluded when it was made."""
     if facts.arms is None:
         return _refuse(
             ConflictError(
-                f"the stored row of decision {facts.decision_id} is damaged: which arms it had cannot be read, so "
-                "only rewards without an arm can be kept for it",
+                f"the stored row of decision {facts.decision_id} is damaged and its arms cannot be read, so it only "
+                "takes rewards without an arm",
                 code="DECISION_DAMAGED",
                 field="/arm",
             )
@@ -222,7 +227,7 @@ def _judge_arm(arm: str, facts: DecisionFacts) -> Verdict | None:
         InvalidInputError(
             f"policy {facts.policy} had no arm {arm} when decision {facts.decision_id} was made: it had "
             f"{', '.join(facts.arms)}. Name one of these, or leave arm out to reward the answer that was served; an "
-            "arm that was added since is rewarded on decisions made since",
+            "arm added later can only be rewarded on later decisions",
             code="ARM_UNKNOWN",
             field="/arm",
         )
@@ -237,9 +242,9 @@ def normalise(value: float | None, source: SourceRule) -> float | None:
 
 
 def unknown_reference(reference: Reference) -> NotFoundError:
-    """The error of a reference that means no decision."""
+    """The error for a reference that no decision has."""
     return NotFoundError(
-        f"no decision of this API key has the reference {reference.text[:80]!r}: give it with the query (reference, "
+        f"no decision of this API key has the reference {reference.text[:80]!r}: send it with the query (reference, "
         "x-banditd-reference) under the same API key, or use the decision's id; retention may have deleted it",
         code="DECISION_NOT_FOUND",
         field="/reference",
@@ -247,7 +252,7 @@ def unknown_reference(reference: Reference) -> NotFoundError:
 
 
 def is_unknown_reference(outcome: object) -> bool:
-    """Whether it is such an error."""
+    """Whether the outcome is that error."""
     return isinstance(outcome, NotFoundError) and outcome.field == "/reference"
 
 

@@ -1,7 +1,7 @@
-"""The walk of a reward, durable half: validate, insert once, wake the learner. And usage and activation.
+"""Taking rewards, usage reports and activations: validate, store once, wake the learner.
 
-Exactly once is the database's doing (a unique identity, one transaction with the learner's queue); this
-service gives each reward its identity and the rules.
+The database guarantees exactly-once (a unique identity, and one transaction with the learner's queue); this service
+supplies each reward's identity and the rules.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from banditd.services.walks import RewardInput, UsageReceipt
 
 
 class RewardService:
-    """Takes rewards, usage and activations; acknowledged means durable.
+    """Takes rewards, usage reports and activations; what is acknowledged is durable.
 
-    reference_waits_s : pauses before a reference that nobody knows is looked for again: the answer that it names may
-        have ended on another replica a moment ago, and be settled there in the next one.
+    reference_waits_s : pauses before an unknown reference is looked up again: the answer that it names may have ended
+    a moment ago on another replica, which is about to store it.
     """
 
     def __init__(
@@ -63,9 +63,9 @@ class RewardService:
         return {name: runtime.config.rewards for name, runtime in self._runtimes.items()}
 
     async def submit(self, rewards: Sequence[RewardInput]) -> list[RewardReceipt | BanditdError]:
-        """Record rewards, in order, in one transaction. One outcome per reward.
+        """Store rewards, in order, in one transaction. Returns one outcome per reward.
 
-        Those whose reference nobody knows yet are recorded in a later one.
+        Rewards whose reference is not known yet are stored in a later transaction.
         """
         now_us = self._clock.now_us()
         submissions = [_submission(reward, now_us) for reward in rewards]
@@ -83,11 +83,12 @@ class RewardService:
         return outcomes
 
     async def submit_task(self, reward: RewardInput) -> TaskReceipt:
-        """Share a reward out to the decisions of its task that have none of their own, in one transaction.
+        """Distribute a reward over the decisions of its task that have none of their own, in one transaction.
 
         Raises
         ------
-        NotFoundError : a task without decisions. ConflictError : another request under the key. What a reward raises.
+        NotFoundError : a task without decisions. ConflictError : another request under the key. Any error of a single
+        reward.
         """
         if reward.task is None:
             raise ValueError("a reward of a task names it")
@@ -112,7 +113,7 @@ class RewardService:
         return receipt
 
     async def decision_of(self, reference: Reference) -> str:
-        """The id of the newest decision that the reference means. Raises NotFoundError."""
+        """The id of the newest decision with this reference. Raises NotFoundError."""
         found = await self._decisions.find_reference(reference)
         for wait_s in self._reference_waits_s:
             if found is not None:
@@ -124,7 +125,7 @@ class RewardService:
         return found
 
     async def retract(self, reward_id: str, owner: str | None = None) -> RewardReceipt:
-        """Take back the reward with this id (any revision of it).
+        """Retract the reward with this id (of any of its revisions).
 
         Raises
         ------
@@ -146,7 +147,7 @@ class RewardService:
             metadata={},
             received_at_us=self._clock.now_us(),
             owner=owner,
-            of_judge=True,  # whoever names a verdict by its id means that one, and may take it back
+            of_judge=True,  # a verdict that is named by its id may be retracted
         )
         [outcome] = await self._rewards.record([submission], partial(judge_reward, rules_by_policy=self.rules))
         if isinstance(outcome, BanditdError):
@@ -155,11 +156,11 @@ class RewardService:
         return outcome
 
     async def report_usage(self, report: UsageReport, *, breakers_informed: bool = False) -> UsageReceipt:
-        """Merge a report into what is known of its decision, and settle the difference, once.
+        """Merge a report into what is known of its decision, and settle the difference in cost exactly once.
 
-        breakers_informed : the breakers have counted each call already, when it ended.
+        breakers_informed : the breakers have already counted each call when it ended.
 
-        What is news is said in one place (``core.usage``). Clients and calls of our own report alike.
+        ``core.usage`` decides what is news. Clients and the gateway report in the same way.
 
         Raises
         ------
@@ -183,7 +184,7 @@ class RewardService:
     ) -> tuple[bool, bool]:
         """Activate a deferred decision and release its held rewards.
 
-        Returns (False when it was active already, whether an earlier request under ``key`` was answered so).
+        Returns (False if it was active before, whether an earlier request under ``key`` had this answer).
         """
         changed, duplicate = await self._decisions.activate(decision_id, self._clock.now_us(), key, owner)
         if changed and not duplicate:
@@ -193,9 +194,9 @@ class RewardService:
     async def abandon(
         self, decision_id: str, key: RequestKey | None = None, owner: str | None = None
     ) -> tuple[bool, bool]:
-        """Say that a decision was never served: its estimate leaves every account, nothing of it is learned.
+        """Record that a decision was never served: it costs nothing and teaches nothing.
 
-        Returns (False when it was said before, whether an earlier request under ``key`` was answered so).
+        Returns (False if it was abandoned before, whether an earlier request under ``key`` had this answer).
 
         Raises
         ------
@@ -204,7 +205,7 @@ class RewardService:
         return await self._rewards.abandon(decision_id, self._clock.now_us(), key, owner)
 
     async def default(self, policy: str, decision_ids: Sequence[str], value: float) -> int:
-        """Give decisions whose window closed without a reward the policy's default. Returns how many."""
+        """Give the policy's default reward to decisions whose window closed without one. Returns how many."""
         now_us = self._clock.now_us()
         submissions = [
             RewardSubmission(
@@ -221,14 +222,14 @@ class RewardService:
             )
             for decision_id in decision_ids
         ]
-        # The default is not late by nature, and it is noiseless only in the sense that nobody measured it.
+        # A default reward is never late, and no noise is known for it.
         rule = RewardRules(late_policy="learn", sources={"default": SourceRule()})
         outcomes = await self._rewards.record(submissions, partial(judge_reward, rules_by_policy={policy: rule}))
         self._after(outcomes)
         return sum(isinstance(o, RewardReceipt) and not o.duplicate for o in outcomes)
 
     def _settled(self, settled: Settled, *, breakers_informed: bool) -> None:
-        """A report told something new: metrics, breakers and learner hear of it."""
+        """A report said something new: update metrics, breakers and the learner."""
         news = news_of(settled.before, settled.after, settled.chosen_arm)
         self._metrics.settled(settled, news)
         breakers = self._breakers.get(settled.policy)
@@ -255,13 +256,13 @@ class RewardService:
 
 
 def cost_of(arm: Arm, usage: UsageReport) -> float | None:
-    """Dollars of a usage report: as reported, else from its tokens at the arm's price; None without either."""
+    """Dollars of a usage report: as reported, else its tokens at the arm's price; None if neither is known."""
     if usage.cost_usd is not None:
         return usage.cost_usd
     if usage.input_tokens is None and usage.output_tokens is None:
         return None
     input_tokens = usage.input_tokens or 0
-    cached = min(usage.cached_input_tokens or 0, input_tokens)  # a correction may leave more than there now are
+    cached = min(usage.cached_input_tokens or 0, input_tokens)  # a correction may have lowered input_tokens
     return arm.price.cost_usd(input_tokens, usage.output_tokens or 0, cached)
 
 

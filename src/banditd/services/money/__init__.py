@@ -1,1 +1,1 @@
-"""What answers cost: accounts of budgets, predicted amounts, the mixture of fixed arms."""
+"""Money: the accounts of budgets, predicted amounts, the fixed-arm mixture."""

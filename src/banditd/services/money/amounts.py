@@ -1,7 +1,7 @@
-"""Output tokens and latency as they depend on the query, learned from the newest usage reports.
+"""Output tokens and latency as functions of the query, learned from the newest usage reports.
 
-The models are functions of the last reports under today's feature schema, so they need no state of their own: every
-replica makes them afresh when there are enough new reports, and a correction or a restart changes nothing.
+The models depend only on the latest reports under the present feature schema, so they have no state of their own:
+every replica refits them when there are enough new reports, and corrections and restarts change nothing.
 """
 
 from __future__ import annotations
@@ -21,25 +21,24 @@ from banditd.ports import ArmStore, RecentOutcomes, UsageOutcome
 from banditd.services.policy import PolicyRuntime
 
 REPORTS_USED: Final = 2000
-REPORTS_OF_EACH_ARM: Final = 50  # of every arm that are older than those: it is not forgotten what a rare arm takes
+REPORTS_OF_EACH_ARM: Final = 50  # older reports kept for every arm, so that rare arms are not forgotten
 FEWEST_NEW: Final = 10
-GROWTH: Final = 0.05  # of the reports used, from which a fit is made again
-# What an arm takes follows how long and of what kind a query is, which the caller's tags know best, not what it is
-# about.
+GROWTH: Final = 0.05  # a fit is repeated when the number of reports has grown by this share
+# An arm's amounts depend on the length and kind of a query (which the caller's tags know best), not on its topic.
 GROUPS: Final = frozenset({"bias", "lexical", "cluster"})
 _LEAST_ASSUMED: Final = 1.0
-# Beyond these a report is not believed: nobody answers within a millisecond, or works on one answer for an hour.
+# Reports outside these limits are ignored: no answer takes less than a millisecond, or more than an hour.
 LEAST_LATENCY_MS: Final = 1.0
 MOST_LATENCY_MS: Final = 3_600_000.0
-FEWEST_LATENCIES: Final = 5  # of an arm that nobody has assumed one of: two of them may be anything
-MOST_TOKENS: Final = 2_000_000  # of an arm whose context window is not known
-WILD_INPUT: Final = 20.0  # times the median: input of no typical query
-FEWEST_BILLED: Final = 10  # reports of an arm from which its dollars are held against its price ...
-BILLED_WITHIN: Final = 1.25  # ... which they should meet within this factor: nobody counts tokens quite alike
+FEWEST_LATENCIES: Final = 5  # reports needed for an arm without an assumed latency, since fewer could be anything
+MOST_TOKENS: Final = 2_000_000  # for an arm whose context window is not known
+WILD_INPUT: Final = 20.0  # input above this many times the median is an outlier
+FEWEST_BILLED: Final = 10  # reports of an arm needed before its dollars are compared with its price ...
+BILLED_WITHIN: Final = 1.25  # ... from which they may differ by this factor, since token counts differ a little
 
 
 Prices = Mapping[str, Sequence[tuple[int, Price]]]
-"""Arm to its price history: (since, price), oldest first."""
+"""Arm -> its price history: (since, price), oldest first."""
 
 
 def fit_amounts(
@@ -47,12 +46,11 @@ def fit_amounts(
 ) -> Amounts:
     """Fit both models.
 
-    What is learned survives wrong numbers: what neither the context window nor the price explains is left out here,
-    and of the rest a few may be anything (``LogLinear.fit``). A report that gives dollars but no tokens tells the
-    tokens that cost so much at the price of its time. An arm whose latency nobody has assumed, and hardly anybody
-    reported, has none: NaN.
+    Robust to wrong numbers: reports that neither the context window nor the price can explain are left out here, and
+    some of the others may be arbitrary (``LogLinear.fit``). For a report with dollars but no tokens, the tokens
+    follow from the price at its time. An arm without an assumed latency and with hardly any reports has none: NaN.
     """
-    outcomes = [one for one in outcomes if one.x.size == schema.n_features]  # a damaged row teaches nothing
+    outcomes = [one for one in outcomes if one.x.size == schema.n_features]  # leave out damaged rows
     groups = [g for g in schema.groups if g.name in GROUPS or g.name.startswith(tag_group(""))]
     columns = np.concatenate([np.arange(g.start, g.stop) for g in groups]).astype(np.intp)
     windows = {arm.arm: arm.context_window_tokens or MOST_TOKENS for arm in arms}
@@ -79,11 +77,11 @@ def fit_amounts(
 
 
 def billed(outcomes: Sequence[UsageOutcome], prices: Prices) -> dict[str, float]:
-    """Arms whose reported dollars are not what their reported tokens cost at their price, and how many times that
-    they are: a price is configured wrong, or a discount is left out.
+    """Arms whose reported dollars differ from their reported tokens at their price -> by which factor.
 
-    What is saved compares dollars that were reported with dollars at configured prices, so that it is wrong then.
-    Only the last price in ``outcomes`` counts, lest one that was mended is held against the arm for ever.
+    Then a price is configured wrongly, or a discount is missing, and savings, which compare reported dollars with
+    dollars at configured prices, are wrong. Only reports at the last price in ``outcomes`` count, so that a corrected
+    price is not held against the arm for ever.
     """
     last = {one.arm: price_at(prices.get(one.arm, ()), one.decided_at_us) for one in outcomes}  # oldest first
     totals: dict[str, tuple[int, float, float]] = {}
@@ -105,7 +103,7 @@ def billed(outcomes: Sequence[UsageOutcome], prices: Prices) -> dict[str, float]
 
 
 def _typical_input(outcomes: Sequence[UsageOutcome]) -> float | None:
-    """Mean input tokens of the queries, without those far from the rest; None without any."""
+    """Mean input tokens of the queries, without outliers; None if there are none."""
     stated = np.array([float(one.input_tokens) for one in outcomes if one.input_tokens > 0])
     if not stated.size:
         return None
@@ -143,12 +141,12 @@ def _fit(
 
 
 def fit_is_due(reports: int, fitted: int) -> bool:
-    """Whether enough was reported since the last fit. reports : until now. fitted : until then."""
+    """Whether enough reports have come since the last fit. reports : total now. fitted : total at the last fit."""
     return reports - fitted >= max(FEWEST_NEW, GROWTH * min(fitted, REPORTS_USED))
 
 
 class AmountModels:
-    """Keeps the models of every policy up to date; ``refresh`` is one run of a job on every replica."""
+    """Keeps every policy's models current; ``refresh`` is one run of a job on every replica."""
 
     def __init__(self, *, runtimes: Mapping[str, PolicyRuntime], recent: RecentOutcomes, arms: ArmStore) -> None:
         self._runtimes = runtimes
@@ -157,7 +155,7 @@ class AmountModels:
         self._fitted_at: dict[str, tuple[int, tuple[Arm, ...], tuple[float, ...]]] = {}
 
     async def refresh(self) -> None:
-        """Fit where enough was reported since the last time, or the arms are others."""
+        """Refit where there are enough new reports or the arms have changed."""
         for name, runtime in self._runtimes.items():
             reports = sum(usage.usage_reports for usage in runtime.usage.values())
             totals = _totals(runtime)
@@ -183,5 +181,5 @@ def _totals(runtime: PolicyRuntime) -> tuple[float, ...]:
 
 
 def _moved(before: tuple[float, ...], now: tuple[float, ...]) -> bool:
-    """Whether a total has moved by so much that more must be behind it than a few reports: a correction, say."""
+    """Whether a total changed by more than a few reports could explain, for example through a correction."""
     return any(abs(b - a) > GROWTH * max(abs(a), abs(b)) for a, b in zip(before, now, strict=True))

@@ -1,7 +1,8 @@
-"""The budgets of one policy in this process: which apply to a query, what a dollar is worth, what may be spent.
+"""One policy's budgets in this process: which ones apply to a query, what a dollar is worth, what may be spent.
 
-The truth of what was spent is the accounts in the database, which the commit of a decision raises; here they are a
-commit old at most, plus what is on its way there. The prices are this process' own. No storage here but reading.
+The authoritative totals are in the database and raised by the commit of each decision. Here they are at most one
+commit old, plus the charges that are being committed. The prices of a dollar are this process' own. This module only
+reads from storage.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from banditd.deciding.view import RouteView
 from banditd.ports import BudgetStore, RecentOutcomes
 from banditd.services.money.guard import PolicyGuard
 
-# Accounts of keys and tags are many; of these many the prices are kept here.
+# There may be many accounts of keys and tags; this many are kept in memory, with their prices.
 ACCOUNTS_KEPT: Final = 2000
 
 
 class _Remembered(NamedTuple):
-    """A decision that a pacer keeps, without its prices: its arms, and their predicted tokens."""
+    """A decision that a pacer remembers, without prices: its arms and their predicted tokens."""
 
     arms: tuple[str, ...]
     input_tokens: float
@@ -39,7 +40,7 @@ class _Remembered(NamedTuple):
 class BudgetBook:
     """Every budget of a policy.
 
-    rules : with distinct names. store : where the accounts are. recent : what the guard judges by.
+    rules : with distinct names. store : holds the accounts. recent : what the guard judges by.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class BudgetBook:
         self.rules = tuple(rules)
         self._store = store
         self._accounts: OrderedDict[AccountKey, Account] = OrderedDict()
-        # Of every budget and owner the account of the window seen last: nothing here walks through them all.
+        # By budget and owner, the account of the latest window, so that nothing has to search all accounts.
         self._newest: dict[tuple[str, str], Account] = {}
         self._restored: dict[tuple[str, str], str] = {}
         self._view: RouteView | None = None
@@ -63,13 +64,13 @@ class BudgetBook:
     # -------------------------------------------------------------- opening
 
     async def open(self) -> None:
-        """Read the prices that were saved and the accounts of all decisions."""
+        """Read the saved prices and the accounts of all decisions."""
         state = await self._store.load(self.policy)
         saved = json.loads(state).get("pacers", {}) if state else {}
         self._restored = {(str(budget), ALL): json.dumps(pacer) for budget, pacer in saved.items()}
 
     async def accounts(self, query: Query, now_us: int) -> tuple[Account, ...]:
-        """The accounts that a query is charged to; those not seen yet are read first."""
+        """The accounts that a query is charged to; unknown ones are read first."""
         if not self.rules:
             return ()
         keys = self._keys(query, now_us)
@@ -77,7 +78,7 @@ class BudgetBook:
         missing = [pair for pair in keys if pair[1] not in held]
         if missing:
             await self._read(missing, now_us)
-            for key, account in held.items():  # others may have pushed it out meanwhile
+            for key, account in held.items():  # they may have been evicted while others were read
                 if key not in self._accounts:
                     self._keep(account)
         accounts = []
@@ -130,7 +131,7 @@ class BudgetBook:
             self._keep(account)
 
     def _pacer(self, rule: BudgetRule, key: AccountKey) -> Pacer:
-        """Continues the prices of the window before, or those of before a restart."""
+        """A pacer that continues the prices of the previous window, or of before a restart."""
         other = self._newest.get((rule.name, key.account))
         if other is not None:
             other.pacer.open_account()
@@ -148,22 +149,22 @@ class BudgetBook:
     ) -> FloatArray | None:
         """The fixed-arm mixture that the strictest of the budgets would buy, over ``arms``: float64, shape (n,).
 
-        For the record: nothing is drawn from it. None before it is known. cost_usd : of these arms, (n,).
+        Only logged; nothing is drawn from it. None if not known yet. cost_usd : of these arms, (n,).
         """
         return self.guard.fixed(names, arms, cost_usd, min(account.pacer.target_usd for account in accounts))
 
     def charge(self, view: RouteView, case: Case, decided: Decided, row: int, now_us: int) -> tuple[Charge, ...]:
-        """Take note of a decision just drawn and hold its estimate until its commit; gives what the commit charges.
+        """Reserve the estimate of a decision just drawn, until its commit; returns what the commit charges.
 
-        The prices learn what kind of decisions come, arms that money took away among them (``Pacer.observe``).
+        The prices learn what decisions come, including arms that budgets excluded (``Pacer.observe``).
 
-        case : with its accounts. row : of the case in ``decided``, whose ``view`` it is.
+        case : with its accounts. row : of the case in ``decided``, which belongs to ``view``.
         """
         if not case.accounts:
             return ()
         names, eligible = view.snapshot.arms, decided.eligible[row].nonzero()[0]
         mean, cost_usd = decided.scores.mean[row, eligible], decided.priced.cost_usd[row, eligible]
-        probability = decided.draw.probability[row, eligible]  # 0 for those taken away
+        probability = decided.draw.probability[row, eligible]  # 0 for arms that budgets excluded
         key = _Remembered(
             tuple(names[i] for i in eligible.tolist()),
             case.input_tokens,
@@ -178,7 +179,7 @@ class BudgetBook:
         )
 
     def follow_prices(self, view: RouteView) -> None:
-        """Put remembered decisions at the prices of today where they are others; called with every decision."""
+        """Recompute the costs of remembered decisions if prices have changed; called with every decision."""
         before_arms, self._view = None if self._view is None else self._view.arms, view
         if view.arms is before_arms:
             return
@@ -187,7 +188,7 @@ class BudgetBook:
             for i, arm in enumerate(view.arms)
         }
         before, self._prices = self._prices, {**self._prices, **prices}
-        # What a recipe is expected to cost moves with every few plays: no price has changed by that.
+        # Leave out recipes: their expected cost changes every few plays without any price having changed.
         models = {arm.arm for arm in view.arms if arm.recipe is None}
         if any(prices[arm] != before[arm] for arm in models & before.keys()):
             for account in self._accounts.values():
@@ -203,9 +204,9 @@ class BudgetBook:
     def reserve(
         self, accounts: Sequence[Account], cost_usd: float, stopped: Collection[str], now_us: int
     ) -> tuple[Charge, ...]:
-        """Hold the estimate of a decision just drawn until its commit; gives what the commit charges.
+        """Reserve the estimate of a decision just drawn, until its commit; returns what the commit charges.
 
-        stopped : names of budgets that are used up and go on with their arm of last resort.
+        stopped : names of used-up budgets that continue with their arm of last resort.
         """
         charges = []
         for account in accounts:
@@ -224,14 +225,14 @@ class BudgetBook:
         return tuple(charges)
 
     def release(self, charges: Iterable[Charge]) -> None:
-        """The decision is committed, or will never be: what stands in the database tells from now on."""
+        """The decision is committed, or never will be: end its reservation."""
         for charge in charges:
             account = self._accounts.get(charge.key)
             if account is not None:
                 account.pending_usd = max(0.0, account.pending_usd - charge.usd)
 
     def adopt(self, totals: Mapping[AccountKey, AccountTotals]) -> None:
-        """Take over what a commit, or a look at the database, has found."""
+        """Adopt totals that a commit or a read of the database returned."""
         for key, found in totals.items():
             account = self._accounts.get(key)
             if account is not None:
@@ -240,12 +241,12 @@ class BudgetBook:
     # -------------------------------------------------------------- around it
 
     async def refresh(self, now_us: int) -> None:
-        """Look at the accounts again: other replicas spend, and usage corrects estimates."""
+        """Read the accounts again: other replicas spend, and usage reports correct estimates."""
         live = []
         for key, account in list(self._accounts.items()):
             if not account.ends_at_us or account.ends_at_us > now_us:
                 live.append(key)
-            elif self._newest.get(account.owner) is not account:  # its owner has a later one, with its prices
+            elif self._newest.get(account.owner) is not account:  # a later window's account has taken over
                 del self._accounts[key]
         if self._view is not None:
             await self.guard.refresh(self._view.snapshot.version)
@@ -253,20 +254,20 @@ class BudgetBook:
             self.adopt(await self._store.accounts(live))
 
     async def save(self, now_us: int) -> None:
-        """Keep the prices of the accounts of all decisions for a restart."""
+        """Save the prices of the accounts of all decisions, for a restart."""
         pacers = {account.rule.name: json.loads(account.pacer.to_json()) for account in self.of_all_decisions()}
         if pacers:
             await self._store.save(self.policy, json.dumps({"pacers": pacers}), now_us)
 
     def known(self, key: AccountKey) -> Account | None:
-        """An account that this process has seen."""
+        """The account, if this process has used it."""
         return self._accounts.get(key)
 
     def general_price_per_usd(self) -> float:
-        """The dearest price among the accounts of all decisions, for reports."""
+        """The highest price among the accounts of all decisions, for reports."""
         return price_per_usd(self.of_all_decisions())
 
     def of_all_decisions(self) -> list[Account]:
-        """The accounts that are not of one key or tag, of the windows seen last."""
+        """The accounts of budgets over all decisions (not per key or tag), of the latest windows."""
         found = (self._newest.get((rule.name, ALL)) for rule in self.rules)
         return [account for account in found if account is not None]

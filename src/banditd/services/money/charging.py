@@ -1,4 +1,4 @@
-"""The decisions of a batch under budgets: charged in their order, and what is logged of that beside them."""
+"""Charges a batch of decisions to budgets, in order, and logs the fixed-arm mixture with them."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _NO_BUDGETS: Final[Columns] = {
 def charged_columns(
     book: BudgetBook, situation: Situation, decided: Decided, cases: Sequence[Case]
 ) -> tuple[Columns, Sequence[bool]]:
-    """What the budgets hold of each decision, and log beside it; and which decisions hold.
+    """The columns that budgets add to each decision, and which decisions hold.
 
-    One that the charges before it would have changed is left out, and all of its accounts that come behind it.
+    A decision that earlier charges would have changed does not hold, nor do later ones on any of its accounts.
 
     cases : those of ``decided.rows``. Dry runs are not charged.
     """
@@ -52,7 +52,7 @@ def charged_columns(
 
 
 def _mixture(book: BudgetBook, situation: Situation, decided: Decided, row: int, case: Case) -> Blend | None:
-    """The fixed-arm mixture to be logged beside the policy's own vector, with the minimum shares of both."""
+    """The fixed-arm mixture to log with the policy's own vector, with the minimum shares of both."""
     if not case.accounts or decided.draw.reason[row] != "policy":
         return None
     view, arms = situation.view, decided.draw.arms[row].nonzero()[0]
@@ -61,14 +61,14 @@ def _mixture(book: BudgetBook, situation: Situation, decided: Decided, row: int,
 
 
 def note_tried(wave: Iterable[tuple[Sequence[Account], bool]]) -> None:
-    """Tell accounts how many of their queries were decided at once, and how many of these hold.
+    """Tell accounts how many of their queries were decided as one batch, and for how many the decision holds.
 
-    wave : of each query its accounts, and whether its decision holds.
+    wave : for each query its accounts, and whether its decision holds.
     """
     accounts: dict[AccountKey, Account] = {}
     tried, alike = Counter[AccountKey](), Counter[AccountKey]()
-    for mine, holds in wave:
-        for account in mine:
+    for charged, holds in wave:
+        for account in charged:
             accounts[account.key] = account
             tried[account.key] += 1
             alike[account.key] += holds

@@ -1,4 +1,6 @@
-"""An operator puts dollars on an account of a budget, or takes them off: kept with who, when and why."""
+"""Manual corrections: an operator adds dollars to a budget's account, or takes some off; kept with who, when and
+why.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,11 @@ from banditd.services.money.budgets import BudgetBook
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorrectionInput:
-    """What is asked for. usd : added to what is charged, negative takes off. correction_id : None: a new one."""
+    """The requested correction.
+
+    usd : added to the charged sum; negative takes off.
+    correction_id : None: a new one.
+    """
 
     policy: str
     budget: str
@@ -35,13 +41,13 @@ class BudgetCorrections:
         self._clock = clock
 
     async def correct(self, requested: CorrectionInput) -> dict[str, object]:
-        """Correct an account once, however often it is asked for under one id.
+        """Correct an account, once per correction id.
 
         Raises
         ------
-        NotFoundError : no such policy or budget. ConflictError : the id stands for another correction.
-        InvalidInputError : no account is named where every key or tag has its own, or less than nothing would be
-        charged then.
+        NotFoundError : no such policy or budget.
+        ConflictError : the id was used for another correction.
+        InvalidInputError : no account is named for a budget per key or tag, or the charged sum would become negative.
         """
         book = self._books.get(requested.policy)
         if book is None:
@@ -55,7 +61,7 @@ class BudgetCorrections:
             )
         account = requested.account or (ALL if rule.of == ALL else None)
         if account is None or (rule.of == ALL and account != ALL):
-            message = f"the budget {rule.name} is kept of {rule.of}: say which account, or leave it out for 'all'"
+            message = f"the budget {rule.name} is kept per {rule.of}: name the account, or leave it out for 'all'"
             raise InvalidInputError(message, field="/account")
         now_us = self._clock.now_us()
         correction = Correction(

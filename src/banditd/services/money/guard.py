@@ -1,7 +1,7 @@
-"""The fixed-arm mixture beside a policy under budgets: logged with decisions, and compared with them.
+"""The fixed-arm mixture of a policy under budgets: it is logged with decisions and compared with the policy.
 
-What the arms are worth on average is kept here, over the decisions of this process. Whether contexts pay is a
-function of the newest rewarded decisions in the log, so that replicas agree and a restart forgets nothing.
+The arms' mean rewards and costs are kept here, over this process' decisions. Whether contexts pay off is computed
+from the newest rewarded decisions in the log, so replicas agree and a restart loses nothing.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ SAME_TARGET: Final = 0.02
 
 
 class PolicyGuard:
-    """One policy's. ``recent`` reads the log."""
+    """The guard of one policy. ``recent`` reads the log."""
 
     def __init__(self, policy: str, recent: RecentOutcomes) -> None:
         self._policy = policy
         self._recent = recent
         self._arms: tuple[str, ...] = ()
-        self._mixtures: dict[int, Mixture] = {}  # by target, as ``_near`` tells them apart
+        self._mixtures: dict[int, Mixture] = {}  # by target, rounded by ``_near``
         self._mixed_at = 0
         self._observed = 0
         self._window = Guard(0)
@@ -38,21 +38,22 @@ class PolicyGuard:
 
     @property
     def alarm(self) -> bool:
-        """Whether contexts look worse than the mixture."""
+        """Whether contexts seem to do worse than the mixture."""
         return self._judged.alarm
 
     @property
     def advantage(self) -> tuple[float, float] | None:
-        """(mean, standard error) of the policy's priced reward over the mixture's; None without any outcome."""
+        """(mean, standard error) of the policy's priced reward minus the mixture's; None without any outcome."""
         return self._judged.advantage if self._judged.weight > 0.0 else None
 
     def observe(self, arms: tuple[str, ...], eligible: IntArray, mean: FloatArray, cost_usd: FloatArray) -> None:
-        """Note what the arms promise and cost on a decision.
+        """Record the arms' predicted rewards and costs for a decision.
 
         Parameters
         ----------
-        arms : all arms of the policy, n of them. eligible : those that might have answered, indices (m,). mean,
-        cost_usd : of theirs, (m,) each.
+        arms : all n arms of the policy.
+        eligible : indices (m,) of those that could have answered.
+        mean, cost_usd : theirs, (m,) each.
         """
         if arms != self._arms:
             self._arms, self._window, self._mixtures = arms, Guard(len(arms)), {}
@@ -62,18 +63,20 @@ class PolicyGuard:
         self._window.observe(every)
 
     def forget(self) -> None:
-        """Prices have changed: what the arms cost must be seen again."""
+        """Forget what the arms cost: prices have changed."""
         self._arms = ()
 
     def fixed(
         self, arms: tuple[str, ...], among: IntArray, cost_usd: FloatArray, target_usd: float
     ) -> FloatArray | None:
-        """The mixture at that mean spend over the arms ``among``: float64 (n,); None before it is known."""
+        """The mixture over the arms ``among`` at that mean spend: float64 (n,); None if not known yet."""
         mixture = self._present(target_usd) if arms == self._arms else None
         return None if mixture is None else mixture_vector(mixture, among, cost_usd)
 
     def _present(self, target_usd: float) -> Mixture | None:
-        """The mixture of the arms' recent means, which a few decisions and a slightly other target hardly move."""
+        """The mixture of the arms' recent means; cached, since a few decisions or a slightly different target
+        hardly change it.
+        """
         if self._observed - self._mixed_at >= REMIX_EVERY:
             self._mixtures, self._mixed_at = {}, self._observed
         near = _near(target_usd)
@@ -85,7 +88,7 @@ class PolicyGuard:
         return self._mixtures[near]
 
     async def refresh(self, version: int) -> None:
-        """Judge anew, if rewards have been folded since (``version`` : of the policy's snapshot)."""
+        """Judge again if rewards have been folded since. version : of the policy's snapshot."""
         if version == self._judged_at:
             return
         self._judged = judge(await self._recent.guarded(self._policy, OUTCOMES_USED))
@@ -93,12 +96,12 @@ class PolicyGuard:
 
 
 def _near(target_usd: float) -> int:
-    """One number for targets that are the same to ``SAME_TARGET``."""
+    """One number for all targets that are equal to within ``SAME_TARGET``."""
     return round(math.log(target_usd) / SAME_TARGET)
 
 
 def judge(outcomes: Sequence[GuardedOutcome]) -> Guard:
-    """The comparison of the policy's own vectors with the mixture on these decisions, oldest first."""
+    """Compare the policy's own vectors with the mixture on these decisions, oldest first."""
     judged = Guard(0)
     for one in outcomes:
         paired = Paired.of(one.blend, np.array(one.probability), np.array(one.mean), np.array(one.penalty))

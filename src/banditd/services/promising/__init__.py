@@ -1,1 +1,1 @@
-"""Promises, rollouts and modes of policies: what holds, who keeps them, what is said of them."""
+"""Promises, rollouts and modes of policies: what is in force, keeping it, and reporting it."""

@@ -1,8 +1,8 @@
-"""The promises of one policy in this process: what is asked of a query, what was seen, what is known.
+"""One policy's promises in this process: what they ask of a query, and what has been seen and learned.
 
-A keeper (``deciding/keeper.py``) for every promise in force: those of the policy, its profiles, tags and requests.
-What the keepers know of rewards is a function of the log (``PromiseService`` reads it), so that replicas agree and a
-restart forgets nothing; the recent decisions they solve on are this process' own, at the start those of the log.
+There is one keeper (``deciding/keeper.py``) for every promise in force: those of the policy, its profiles, tags and
+requests. What keepers know about rewards is computed from the log (read by ``PromiseService``), so replicas agree and
+a restart loses nothing. The recent decisions from which they solve are this process' own, initially those in the log.
 """
 
 from __future__ import annotations
@@ -25,30 +25,31 @@ from banditd.ports import PromisedOutcome, RatedOutcome
 from banditd.services.policy import PolicyRuntime, PolicySwitches
 from banditd.services.promising.logged import overruled_by
 
-# Requests may ask for any keep: of so many the newest are kept, and each to so many places.
+# Requests may ask for any keep: it is rounded, and this many keepers, the newest, are maintained.
 MOST_KEEPERS: Final = 16
 PLACES: Final = 3
-# The dearest arm gives way to another only where that is so much dearer: their order is no matter of rounding.
+# Another arm replaces the dearest one only if it is dearer by this factor, so that rounding does not decide.
 DEARER_BY: Final = 1.05
 OVERRULED_MEMORY: Final = 50.0  # decisions
 
 Standing = tuple[float, str]
-"""A promise in force: keep, and the baseline's name."""
+"""A promise in force: (keep, name of the baseline)."""
 
 
 class PromiseBook:
-    """Every promise of a policy. wake : called where new terms are due.
+    """Every promise of a policy.
 
-    switches, view : whose promises these are, and the arms that they are kept with.
+    switches, view : of the policy, or of a release's candidate in the subclass.
+    wake : called when new terms are due.
     """
 
     def __init__(self, runtime: PolicyRuntime) -> None:
         self._runtime = runtime
-        self.wake: Callable[[], None] = _nobody
+        self.wake: Callable[[], None] = _no_wake
         self.keepers: OrderedDict[Standing, Keeper] = OrderedDict()
-        self.outside = 0  # decisions of this process that had an objective of their own
+        self.outside = 0  # decisions of this process outside any promise, with another objective
         self.due = False
-        self.solved = False  # whether every keeper has had its terms once
+        self.solved = False  # whether every keeper has been solved at least once
         self._view: RouteView | None = None
         self._arms: tuple[Arm, ...] = ()
         self._baseline: int | None = None
@@ -66,25 +67,25 @@ class PromiseBook:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is asked of any query."""
+        """Whether neither a promise nor a rollout affects queries."""
         return self.switches.idle
 
     @property
     def in_force(self) -> bool:
-        """Whether something is promised."""
+        """Whether there is a promise."""
         return not self.idle and self.switches.promise is not None
 
     # -------------------------------------------------------------- a query
 
     def rest(self, view: RouteView) -> str | None:
-        """Who answers what the policy does not decide; None while it decides everything."""
+        """The arm that answers what the policy does not decide; None while it decides everything."""
         if self.switches.mode == "route" and self.switches.rollout >= 1.0:
             return None
         baseline = self.baseline(view)
         return None if baseline is None else view.arms[baseline].arm
 
     def asking(self, cases: Sequence[Case], view: RouteView) -> None:
-        """Put what the promise and the rollout ask into the cases."""
+        """Set in the cases what the promise and the rollout ask of them."""
         baseline = None if self.idle else self.baseline(view)
         if baseline is None:
             return
@@ -99,7 +100,7 @@ class PromiseBook:
                 case.session_arm = _session_arm(case, case.rollout, name)
 
     def pledges(self, queries: Sequence[Query], view: RouteView) -> Sequence[Pledge | None]:
-        """What is promised of each query."""
+        """What is promised for each query."""
         baseline = None if self.switches.promise is None else self.baseline(view)
         if baseline is None:
             return [None] * len(queries)
@@ -111,20 +112,20 @@ class PromiseBook:
         return [made[keep] for keep in keeps]
 
     def keep_of(self, query: Query) -> float | None:
-        """What is to be kept on a query; None where it has an objective of its own, or nothing is promised."""
+        """The share to keep on a query; None if it has another objective or there is no promise."""
         promise = self.switches.promise
         if promise is None or query.cost_weight is not None or query.quality_floor is not None:
             return None
         return promise.keep_of(query.tags) if query.keep is None else round(query.keep, PLACES)
 
     def baseline(self, view: RouteView) -> int | None:
-        """Index of the baseline among the arms of the view; None where there is no such arm."""
+        """Index of the baseline among the view's arms; None if it is not there."""
         if view is not self._view or self._switches is not self.switches:
             self._follow(view)
         return self._baseline
 
     def keeper(self, keep: float, view: RouteView, baseline: int) -> Keeper:
-        """The keeper of a promise. A new one begins with the decisions and misses that another has seen."""
+        """The keeper of a promise. A new one starts with another keeper's decisions and prediction errors."""
         standing = keep, view.arms[baseline].arm
         found = self.keepers.get(standing)
         if found is not None:
@@ -154,7 +155,7 @@ class PromiseBook:
             found.begin_with(sibling[1], misses=sibling[0][1] == standing[1])
 
     def observe(self, view: RouteView, cases: Sequence[Case], decided: Decided, rows: Sequence[int]) -> None:
-        """Note decisions that were drawn, and will be stored. rows : of ``decided``, those of the cases."""
+        """Record decisions that were drawn and will be stored. rows : of ``decided``, aligned with the cases."""
         if self.idle:
             return
         reason = decided.draw.reason
@@ -170,8 +171,9 @@ class PromiseBook:
             noted.setdefault(standing, []).append(row)
             if case.accounts or self._overruled:
                 self._note_overruled(standing, overruled_by(case, decided, row))
-        for standing, mine in noted.items():
-            keeper, taken = self.keepers[standing], slice(None) if len(mine) == decided.rows.size else mine
+        for standing, noted_rows in noted.items():
+            keeper = self.keepers[standing]
+            taken = slice(None) if len(noted_rows) == decided.rows.size else noted_rows
             keeper.observe(
                 decided.x[taken],
                 cost_usd=decided.priced.cost_usd[taken],
@@ -193,7 +195,7 @@ class PromiseBook:
             fading[name] = fading.get(name, 0.0) + 1.0 / OVERRULED_MEMORY
 
     def overruling(self, standing: Standing) -> str | None:
-        """The budget that has overruled the promise on most of the recent decisions."""
+        """The budget that has overridden the promise on most recent decisions, or None."""
         fading = self._overruled.get(standing, {})
         name = max(fading, key=fading.__getitem__, default=None)
         return name if name is not None and fading[name] > 0.5 else None
@@ -201,7 +203,7 @@ class PromiseBook:
     # -------------------------------------------------------------- arms and prices
 
     def _follow(self, view: RouteView) -> None:
-        """Put what was seen at the arms, the prices and the baseline of today."""
+        """Convert what was seen to the present arms, prices and baseline."""
         before, self._view, self._switches = self._view, view, self.switches
         if before is not None and view.arms is not self._arms:
             self._realign(before, view)
@@ -249,7 +251,7 @@ class PromiseBook:
     # -------------------------------------------------------------- the log
 
     def restore(self, view: RouteView, seen: Sequence[PromisedOutcome]) -> None:
-        """Begin with decisions of the log, oldest first."""
+        """Start with decisions from the log, oldest first."""
         if seen and self._dearest is None:
             self._dearest = seen[-1].baseline
         promise = self.switches.promise
@@ -270,16 +272,16 @@ class PromiseBook:
         self.due = True
 
     def judges(self, rated: Sequence[RatedOutcome]) -> dict[Standing, Keeper]:
-        """What each promise in force knows by these outcomes, oldest first; takes its time, changes nothing here."""
+        """By promise in force, a keeper that has learned these outcomes, oldest first. Slow; changes nothing here."""
         found = {}
         for (keep, baseline), keeper in list(self.keepers.items()):
-            mine = [(one.rated, one.keep == keep) for one in rated if one.baseline == baseline]
-            found[keep, baseline] = keeper.judged_of(mine)
+            outcomes = [(one.rated, one.keep == keep) for one in rated if one.baseline == baseline]
+            found[keep, baseline] = keeper.judged_of(outcomes)
         return found
 
 
-def _nobody() -> None:
-    """Nobody waits for terms."""
+def _no_wake() -> None:
+    """Used until a service waits for new terms."""
 
 
 def typical_usd(view: RouteView) -> FloatArray:
@@ -295,9 +297,9 @@ def _rollout(switches: PolicySwitches, policy: str, query: Query, baseline: int)
 
 
 def _session_arm(case: Case, rollout: Rollout, baseline: str) -> str | None:
-    """The session's arm, unless it is not on the policy's side: then the baseline goes on with it.
+    """The session's arm; the baseline if the session is not on the policy's side.
 
-    Where tools or thinking are under way the arm goes on whatever was switched: another could not take over.
+    While tools or thinking are under way the arm stays in any case, since another could not take over.
     """
     turn = case.query.turn
     if case.session_arm is None or rollout.side == "policy" or (turn is not None and turn.open):
@@ -306,9 +308,9 @@ def _session_arm(case: Case, rollout: Rollout, baseline: str) -> str | None:
 
 
 def _price_factor(before: RouteView, view: RouteView, columns: IntArray) -> FloatArray:
-    """By how much the prices have changed, on a typical query: float64 (n_arms,), 1 for new arms.
+    """By which factor prices have changed, on a typical query: float64 (n_arms,), 1 for new arms.
 
-    columns : where each arm was before, -1 for a new one.
+    columns : previous index of each arm, -1 for a new one.
     """
     tokens = view.typical_input_tokens
     now = typical_usd(view)
@@ -317,7 +319,7 @@ def _price_factor(before: RouteView, view: RouteView, columns: IntArray) -> Floa
         + before.usd_per_token_in[columns] * tokens
         + before.usd_per_token_out[columns] * np.asarray(view.output_tokens)
     )
-    # What was free has no factor: what is remembered of it stays, and fades with the window.
+    # A price that was 0 has no factor: remembered costs stay as they are until they leave the window.
     factor: FloatArray = np.where((columns >= 0) & (then > 0.0), now / np.maximum(then, 1e-300), 1.0)
     return factor
 

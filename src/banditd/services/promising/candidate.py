@@ -1,8 +1,7 @@
-"""What the candidate of a release promises: a book of its own beside the policy's, with keepers of its own.
+"""The promise of a release's candidate: a book of its own next to the policy's, with its own keepers.
 
-It begins with what the policy's keepers have seen: their recent decisions, and what arms earn beyond their
-predictions. Where a promise is the very same on both sides, and nothing else differs, it is one keeper: so are the
-vectors.
+It starts with what the policy's keepers have seen: recent decisions and the arms' prediction errors. If both sides
+make the same promise and differ in nothing else, they share one keeper, and so have the same vectors.
 """
 
 from __future__ import annotations
@@ -21,9 +20,11 @@ _NOTHING = PolicySwitches()
 
 
 class CandidatePromise(PromiseBook):
-    """Idle without a release. release_id : whose candidate's it is. restored : whether the log was read for it.
+    """Idle without a release.
 
-    look : the candidate's view now, None where it has none.
+    release_id : the release whose candidate this is for.
+    restored : whether the log has been read for it.
+    look : returns the candidate's present view, or None.
     """
 
     def __init__(self, runtime: PolicyRuntime, main: PromiseBook) -> None:
@@ -31,7 +32,7 @@ class CandidatePromise(PromiseBook):
         self._main = main
         self._given = _NOTHING
         self._only_promise = False
-        self.look: Callable[[], RouteView | None] = _nowhere
+        self.look: Callable[[], RouteView | None] = _no_view
         self.release_id: str | None = None
         self.restored = False
 
@@ -49,11 +50,11 @@ class CandidatePromise(PromiseBook):
 
     @property
     def ready(self) -> bool:
-        """Whether queries can be decided by it."""
+        """Whether it has what it needs to decide queries."""
         return self._given.promise is None or (self.restored and self.solved)
 
     def follow(self, release_id: str, switches: PolicySwitches, *, only_promise: bool) -> None:
-        """Keep what the candidate of a release promises. only_promise : it differs in nothing else."""
+        """Keep the promise of a release's candidate. only_promise : the candidate changes nothing else."""
         if release_id != self.release_id:
             self.end()
             self.release_id = release_id
@@ -64,7 +65,7 @@ class CandidatePromise(PromiseBook):
         self._only_promise = only_promise
 
     def end(self) -> None:
-        """The release is over: nothing is promised."""
+        """The release is over: promise nothing."""
         self._given, self.release_id = _NOTHING, None
         self.restored = self.solved = False
         self.keepers.clear()
@@ -82,20 +83,20 @@ class CandidatePromise(PromiseBook):
         promise, baseline = self._given.promise, self.baseline(view)
         keep = self.keep_of(Query(policy=self._runtime.name))
         if promise is not None and baseline is not None and keep is not None:
-            self.keeper(keep, view, baseline)  # of what most queries are promised, before the first one comes
+            self.keeper(keep, view, baseline)  # the usual promise, before the first query arrives
         super().restore(view, seen)
         self.restored, self.solved = True, False
 
     def _begin(self, found: Keeper, standing: Standing) -> None:
-        mine = [one for (_, baseline), one in self._main.keepers.items() if baseline == standing[1]]
-        others = mine or list(self._main.keepers.values())
+        same_baseline = [one for (_, baseline), one in self._main.keepers.items() if baseline == standing[1]]
+        others = same_baseline or list(self._main.keepers.values())
         if self.keepers or not others:
             super()._begin(found, standing)
             return
-        found.begin_with(others[-1], misses=bool(mine))
+        found.begin_with(others[-1], misses=bool(same_baseline))
         now, then = self.view, self._main.view
         found.promise.window.offer(now.serves, now.serves & ~then.serves, typical_usd(now))
 
 
-def _nowhere() -> None:
-    """No release, no view."""
+def _no_view() -> None:
+    """Used when there is no release, and so no view."""

@@ -1,7 +1,7 @@
-"""Keeps the promises of every policy off the request path: reads rewards, solves for new terms, follows switches.
+"""Keeps every policy's promises off the request path: reads rewards, solves for new terms, follows switches.
 
-One task. It runs when a snapshot is published, when enough decisions have come, and every now and then; and rests
-many times as long as it has worked, so that deciding hardly notices it.
+One task. It runs when a snapshot is published, when enough decisions have come, and periodically. After each run it
+pauses for several times as long as it worked, so that deciding is hardly affected.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from banditd.services.promising.switching import Switching, differences
 
 logger = logging.getLogger(__name__)
 OUTCOMES_USED: Final = 5000
-RATED_USED: Final = 200  # newest rated decisions that say what share is rated ...
-RAREST: Final = 50  # ... and among so many times as many they are looked for
+RATED_USED: Final = 200  # newest rated decisions, from which the rated share is computed ...
+RAREST: Final = 50  # ... looking back over at most this many times as many decisions
 EVERY_S: Final = 1.0
 RESTS: Final = 5.0  # times as long as it worked; with 20 evaluations no longer find again what was decided
 
 
-def _nobody() -> None:
-    """Nobody publishes gauges."""
+def _no_gauges() -> None:
+    """Used if no gauges are published."""
 
 
 class PromiseService:
-    """Runs the books. ``start`` after every runtime has a snapshot."""
+    """Maintains the promise books. Call ``start`` after every runtime has a snapshot."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class PromiseService:
         self._books = books
         self._recent = recent
         self._switching = switching
-        self.observed: Callable[[], None] = _nobody  # called now and then, for gauges
+        self.observed: Callable[[], None] = _no_gauges  # called periodically, to update gauges
         self.candidates: Mapping[str, CandidatePromise] = {}  # of releases, by policy
         self._loop = Loop(self._turn, name="promises", every_s=EVERY_S, log=(logger, "promise"), rests=RESTS)
         self._next_look = 0.0
@@ -57,7 +57,7 @@ class PromiseService:
         self._busy = asyncio.Lock()
 
     async def start(self) -> None:
-        """Read the switches and the log, and begin."""
+        """Read the switches and the log, and start."""
         await self._switching.refresh()
         for name, book in self._books.items():
             differing = {"policy": name, "switches": differences(self._runtimes[name])}
@@ -73,7 +73,7 @@ class PromiseService:
         self._loop.start()
 
     async def stop(self) -> None:
-        """End after the present step."""
+        """Stop after the present step."""
         await self._loop.stop()
 
     async def _restore(self, name: str, book: PromiseBook) -> None:
@@ -95,7 +95,7 @@ class PromiseService:
             self._loop.wake()
 
     async def step(self) -> None:
-        """Judge and solve what there is news for, now."""
+        """Judge and solve, now, wherever there is something new."""
         async with self._busy:
             for name in self._books:
                 books = await self._in_force(name)
@@ -105,7 +105,7 @@ class PromiseService:
                     await self._solve(book)
 
     async def _in_force(self, name: str) -> list[PromiseBook]:
-        """The books of a policy in which something is promised, a candidate's among them."""
+        """The books of a policy with a promise in force, including a candidate's."""
         candidate = self.candidates.get(name)
         if candidate is None or not candidate.in_force:
             return [book for book in (self._books[name],) if book.in_force]
@@ -113,12 +113,12 @@ class PromiseService:
             release_id, schema = candidate.release_id, self._runtimes[name].builder.schema
             seen = await self._recent.promised(name, schema.hash, WINDOW, release_id=release_id)
             if not candidate.in_force or candidate.release_id != release_id:
-                return [book for book in (self._books[name],) if book.in_force]  # it has ended meanwhile
+                return [book for book in (self._books[name],) if book.in_force]  # the release has just ended
             candidate.restore(candidate.view, seen)
         return [book for book in (self._books[name], candidate) if book.in_force]
 
     async def _judge(self, name: str, books: Sequence[PromiseBook]) -> None:
-        """Read the newest outcomes where rewards were folded since."""
+        """Read the newest outcomes if rewards have been folded since."""
         keepers = sum(len(book.keepers) for book in books)
         at = self._runtimes[name].view.snapshot.version, keepers
         if self._judged_at.get(name) == at or not keepers:
@@ -127,7 +127,7 @@ class PromiseService:
         rated_of = await self._rated_of(name, outcomes)
         for book in books:
             for known in book.keepers.values():
-                known.rated_among(*rated_of)  # before they are judged: what may be owed depends on it
+                known.rated_among(*rated_of)  # before they are judged, because the allowed debt depends on it
         judges = [await asyncio.to_thread(book.judges, outcomes) for book in books]
         news = hash(tuple((one.decision_id, one.rated.reward) for one in outcomes))
         is_new = bool(outcomes) and self._news.get(name) != news
@@ -157,10 +157,10 @@ class PromiseService:
         for keeper in list(book.keepers.values()):
             still = keeper.frozen()
             terms = await asyncio.to_thread(still.solve, view.snapshot.posterior)
-            if not book.solved:  # what exploring costs is reckoned at the price in force: until now there was none
+            if not book.solved:  # the cost of exploring depends on the price in force, and until now there was none
                 terms = await asyncio.to_thread(still.solve, view.snapshot.posterior)
             keeper.promise.terms = terms
             if book.view.snapshot.arms != view.snapshot.arms:
-                book.due = True  # the others have other arms by now
+                book.due = True  # the arms changed while this was being solved
                 return
         book.solved = True

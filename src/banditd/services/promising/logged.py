@@ -1,4 +1,4 @@
-"""What a decision keeps of the promise that it was made under."""
+"""What a decision logs about the promise that it was made under."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DRAWN_FOR: Final = frozenset({"policy", "quality_floor", "shadow"})  # reasons b
 
 
 def overruled_by(case: Case, decided: Decided, row: int) -> str | None:
-    """The budget that made the promise give way in a decision; None where none did."""
+    """The budget that overrode the promise in a decision, or None."""
     pledge = case.pledge
     if pledge is None or not case.accounts:
         return None
@@ -31,7 +31,7 @@ _OUTSIDE: Final[Logged] = (None, None, None, None)
 
 
 def logged_of(view: RouteView, cases: Sequence[Case], decided: Decided) -> list[Logged]:
-    """What decisions keep of promise and side: ``keep``, ``baseline``, ``promise``, ``own_probability``."""
+    """What decisions log about promise and side: ``keep``, ``baseline``, ``promise``, ``own_probability``."""
     names, share, found = view.snapshot.arms, decided.own_share.tolist(), []
     for row, (case, reason) in enumerate(zip(cases, decided.draw.reason, strict=True)):
         pledge, rollout, arms = case.pledge, case.rollout, decided.draw.arms[row]

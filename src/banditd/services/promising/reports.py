@@ -1,4 +1,4 @@
-"""What is said of promises: ``GET /v1/promise``, ``/v1/stats``, metrics; and what may be switched."""
+"""Reports on promises for ``GET /v1/promise``, ``/v1/stats`` and metrics; and the switches."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _WORDS: Final = {
     "shadow": "Only {baseline} answers; what the policy would have done is logged beside it.",
     "control": "All traffic goes to {baseline}: the rollout is 0.",
 }
-# A kill switch that does nothing must say so.
+# An emergency switch that has no effect must say so.
 _UNHEEDED: Final = " Meanwhile the policy answers every query, whatever rollout and mode say."
 
 
 class PromiseReports:
-    """Reads the books, and turns the switches."""
+    """Reads the promise books, and changes switches."""
 
     def __init__(
         self,
@@ -53,18 +53,18 @@ class PromiseReports:
         self._keeping = keeping
 
     async def change(self, policy: str, changes: Mapping[str, object]) -> dict[str, object]:
-        """Turn switches (``Switching.change``) and say what holds now.
+        """Change switches (``Switching.change``) and return what is now in force.
 
         Raises
         ------
-        NotFoundError : no such policy. InvalidInputError : what cannot be kept.
+        NotFoundError : no such policy. InvalidInputError : switches that cannot be kept.
         """
         await self._switching.change(policy, changes)
         await self._keeping.step()
         return self.promise(policy)
 
     def promise(self, policy: str) -> dict[str, object]:
-        """How the policy's promise stands. Raises NotFoundError."""
+        """The state of the policy's promise. Raises NotFoundError."""
         runtime = runtime_of(self._runtimes, policy)
         book, switches = self._books[policy], runtime.switches
         index = book.baseline(runtime.view)
@@ -96,7 +96,7 @@ class PromiseReports:
         return answer
 
     def of_candidate(self, policy: str) -> list[dict[str, object]]:
-        """How those of an open release's candidate stand on its side, where they are not the policy's."""
+        """The state of the promises of an open release's candidate, if they differ from the policy's."""
         candidate = self._keeping.candidates.get(policy)
         return [] if candidate is None or candidate.idle else standings(self._runtimes[policy], candidate)
 
@@ -112,7 +112,7 @@ class PromiseReports:
         return name, rule.reference_share if keeper is None else keeper.reference_share, rule
 
     def missing(self, policy: str) -> str:
-        """Why routing is measured against no arm, in words. Raises NotFoundError."""
+        """Why there is no arm to measure routing against, in words. Raises NotFoundError."""
         return _missing(runtime_of(self._runtimes, policy).switches.baseline)
 
     def baseline(self, policy: str) -> str | None:
@@ -120,7 +120,7 @@ class PromiseReports:
         return self.reference(policy)[0]
 
     def observe(self, metrics: Metrics) -> None:
-        """Bring the gauges up to date."""
+        """Update the gauges."""
         for policy, runtime in self._runtimes.items():
             metrics.rollout_share.labels(policy).set(
                 0.0 if runtime.switches.mode == "shadow" else runtime.switches.rollout
@@ -133,7 +133,7 @@ class PromiseReports:
 
 
 def standings(runtime: PolicyRuntime, book: PromiseBook) -> list[dict[str, object]]:
-    """Every promise in force of a book."""
+    """Every promise in force in a book."""
     return [
         _standing(runtime, book, standing) | {"keep": standing[0], "baseline": standing[1]}
         for standing in sorted(book.keepers)
@@ -165,7 +165,7 @@ def _listed(value: object) -> list[dict[str, object]]:
 
 
 def _state(runtime: PolicyRuntime, book: PromiseBook, keeper: Keeper, budget: str | None) -> str:
-    """The terms' own state, unless something outside of them is the matter."""
+    """The state of the terms, unless something outside of them takes precedence."""
     view, state = book.view, keeper.terms.state
     name = view.arms[keeper.baseline].arm
     if not view.serves[keeper.baseline]:
@@ -213,7 +213,7 @@ def _quality(verdict: Verdict) -> dict[str, object]:
 
 
 def _lost(verdict: Verdict) -> dict[str, object]:
-    """In points of a hundred: what the baseline would have earned beyond what was earned."""
+    """Percentage points by which the baseline would have earned more than was earned."""
     if verdict.reward is None or verdict.baseline_reward is None or verdict.half_width is None:
         return {"points": None, "interval": None}
     points, half = 100.0 * (verdict.baseline_reward - verdict.reward), 100.0 * verdict.half_width
@@ -221,7 +221,7 @@ def _lost(verdict: Verdict) -> dict[str, object]:
 
 
 def settled_by(verdict: Verdict, keep: float) -> str | None:
-    """What would settle whether the promise was kept, in words; None where it is settled."""
+    """What would be needed to tell whether the promise was kept, in words; None if it is known."""
     if verdict.held(keep) != "unknown":
         return None
     if verdict.rated < ENOUGH_TO_FORETELL or verdict.worth <= 0.0 or verdict.half_width is None:
@@ -246,7 +246,7 @@ def _words(answer: Mapping[str, object]) -> str:
         return f"Nothing can be promised: {_missing(str(answer['baseline_rule']))}.{unheeded}"
     rollout = float(str(answer["rollout"]))
     if state == "baseline_away":
-        pass  # then there is nobody for the rest of a rollout to go to
+        pass  # without a baseline there is no rollout to describe
     elif answer["mode"] == "shadow":
         state = "shadow"
     elif rollout == 0.0:
@@ -276,7 +276,7 @@ def _missing(rule: str) -> str:
 
 
 def candidate_words(standing: Mapping[str, object]) -> str:
-    """What a candidate promises on its side, in a sentence."""
+    """A candidate's promise on its side, as a sentence."""
     known = {"yes": "; it does", "no": "; it does not"}
     held = known.get(str(standing["held"]), "; whether it does is not known yet")
     keep = standing["keep"]

@@ -1,6 +1,7 @@
-"""Switches of policies: promise, rollout and mode, as the file has them and as they were patched since.
+"""Switches of policies: promise, rollout and mode, from the file and as patched since.
 
-What differs from the file is stored, beats it, and holds on every replica: each looks for changes (``refresh``).
+Differences from the file are stored, take precedence over it, and apply on every replica, which polls for them
+(``refresh``).
 """
 
 from __future__ import annotations
@@ -31,20 +32,23 @@ class Switching:
         self._seen: dict[str, StoredSwitches] = {}
 
     async def refresh(self) -> None:
-        """Adopt what is stored."""
+        """Adopt the stored switches."""
         stored = await self.stored()
         for name in self._runtimes:
             self.adopt(name, stored.get(name, StoredSwitches()))
 
     async def stored(self) -> Mapping[str, StoredSwitches]:
-        """What is stored, by policy."""
+        """The stored switches, by policy."""
         return await self._store.load()
 
     def adopt(self, policy: str, stored: StoredSwitches, *, anew: bool = False) -> None:
-        """Let it hold. anew : although it was seen before, since the policy's other settings have changed."""
+        """Put stored switches into force.
+
+        anew : even if they were seen before, because the policy's other settings have changed.
+        """
         runtime, before = self._runtimes[policy], self._seen.get(policy)
         if before is not None and (before.updated_at_us, not anew) >= (stored.updated_at_us, True):
-            return  # or an answer that was under way while it was changed here
+            return  # seen before, or older than a change made here
         self._seen[runtime.name] = stored
         try:
             switches = switched(runtime.config.switches, stored.changes)
@@ -59,11 +63,11 @@ class Switching:
     async def change(self, policy: str, changes: Mapping[str, object]) -> None:
         """Change switches, durably, from the next decision on.
 
-        changes : ``rollout``, ``mode``, ``promise`` (a mapping of the fields that change; None: no promise).
+        changes : ``rollout``, ``mode``, ``promise`` (a mapping of its changed fields; None: no promise).
 
         Raises
         ------
-        NotFoundError : no such policy. InvalidInputError : what cannot be kept; nothing is changed.
+        NotFoundError : no such policy. InvalidInputError : switches that cannot be kept; nothing is changed.
         """
         runtime = runtime_of(self._runtimes, policy)
         configured = runtime.config.switches
@@ -73,13 +77,13 @@ class Switching:
             wanted = _changed(now, changes, configured)
             if PROMISE in changes:
                 check_switches(runtime, wanted)
-            return _beside(configured, wanted)
+            return _to_store(configured, wanted)
 
         self.adopt(policy, await self._store.change(policy, work, self._clock.now_us()))
 
 
 def differences(runtime: PolicyRuntime) -> dict[str, dict[str, object]]:
-    """What is in force and the file says otherwise, by dotted name: ``configured`` and ``stored``."""
+    """Where switches differ from the file: dotted name -> ``configured`` and ``stored`` values."""
     then, now = _flat(runtime.config.switches), _flat(runtime.switches)
     return {
         name: {"configured": then.get(name), "stored": now.get(name)}
@@ -89,7 +93,7 @@ def differences(runtime: PolicyRuntime) -> dict[str, dict[str, object]]:
 
 
 def switched(configured: PolicySwitches, changes: Mapping[str, object]) -> PolicySwitches:
-    """The switches with what is stored. Raises InvalidInputError where that cannot be read."""
+    """The configured switches with the stored changes. Raises InvalidInputError if these cannot be read."""
     known: dict[str, Any] = {name: changes[name] for name in ("rollout", "mode") if name in changes}
     if PROMISE in changes:
         known[PROMISE] = _rule(changes[PROMISE])
@@ -97,7 +101,7 @@ def switched(configured: PolicySwitches, changes: Mapping[str, object]) -> Polic
 
 
 def check_switches(runtime: PolicyRuntime, switches: PolicySwitches) -> None:
-    """Refuse what nothing can keep. Raises InvalidInputError."""
+    """Refuse switches that cannot be kept. Raises InvalidInputError."""
     config, promise = runtime.config, switches.promise
     if promise is None:
         return
@@ -127,7 +131,7 @@ def check_switches(runtime: PolicyRuntime, switches: PolicySwitches) -> None:
 
 
 def check_deletion(runtime: PolicyRuntime, arm: str) -> None:
-    """Refuse to delete the arm that what is held back from the policy goes to. Raises ConflictError."""
+    """Refuse to delete the arm that answers what is held back from the policy. Raises ConflictError."""
     switches = runtime.switches
     shadow = switches.mode == "shadow"
     if switches.baseline != arm or (switches.rollout >= 1.0 and not shadow):
@@ -154,12 +158,12 @@ def _or_configured(configured: PolicySwitches, stored: Mapping[str, object]) -> 
 
 
 def _without_promise(configured: PolicySwitches, stored: Mapping[str, object]) -> PolicySwitches:
-    """What is stored but for its promise: rollout and mode are the way out, and hold whatever becomes of that."""
+    """The stored switches without their promise: rollout and mode, the emergency exits, hold in any case."""
     return switched(configured, {name: value for name, value in stored.items() if name != PROMISE})
 
 
 def _changed(now: PolicySwitches, changes: Mapping[str, object], configured: PolicySwitches) -> PolicySwitches:
-    """A promise that was taken off begins again as it is configured."""
+    """The switches after a change. A promise that had been removed starts from the configured one."""
     known: dict[str, Any] = {name: value for name, value in changes.items() if name in {"rollout", "mode"}}
     if PROMISE in changes:
         wanted = changes[PROMISE]
@@ -168,8 +172,8 @@ def _changed(now: PolicySwitches, changes: Mapping[str, object], configured: Pol
     return replace(now, **known)
 
 
-def _beside(configured: PolicySwitches, wanted: PolicySwitches) -> dict[str, object]:
-    """What is to be stored: that which differs from the file."""
+def _to_store(configured: PolicySwitches, wanted: PolicySwitches) -> dict[str, object]:
+    """The part of ``wanted`` that differs from the file and so is stored."""
     found: dict[str, object] = {
         name: getattr(wanted, name)
         for name in ("rollout", "mode")

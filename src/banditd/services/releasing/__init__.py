@@ -1,1 +1,1 @@
-"""Releases: a candidate gets a growing part of the traffic, and is taken back when a test finds it worse."""
+"""Releases: a candidate gets a growing part of the traffic, and is rolled back if a test finds it worse."""

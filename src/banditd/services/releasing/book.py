@@ -1,8 +1,7 @@
-"""The open release of one policy in this process: whose side a query is on, and how the candidate would decide.
+"""One policy's open release in this process: which side a query is on, and how the candidate decides.
 
-The candidate decides from the very state that the incumbent does: its snapshot is made anew with every one that is
-published, and is of the same version. Where it is not there yet, the incumbent decides. So it does until the
-candidate's own promise has terms.
+The candidate decides from the same learned state as the incumbent: its snapshot is rebuilt with every published one
+and has the same version. Until it exists, and until the candidate's own promise has terms, the incumbent decides.
 """
 
 from __future__ import annotations
@@ -29,12 +28,16 @@ from banditd.services.promising.candidate import CandidatePromise
 
 logger = logging.getLogger(__name__)
 LATE_US: Final = 2_000_000
-"""Another replica may go on so long with a release that has ended."""
+"""How long another replica may go on with a release that has ended."""
 
 
 class ReleaseBook:
-    """release : the open one, as it was read last; None for none. ended : those that were taken back lately.
-    problem : why the open one's candidate cannot be applied. promise : the candidate's.
+    """Follows a policy's open release.
+
+    release : as last read, or None.
+    ended : recently rolled-back releases.
+    problem : why the open release's candidate cannot be applied.
+    promise : the candidate's.
     """
 
     def __init__(self, runtime: PolicyRuntime, promise: CandidatePromise) -> None:
@@ -52,12 +55,15 @@ class ReleaseBook:
 
     @property
     def idle(self) -> bool:
-        """Whether no query has anything to do with a release: a rollout or a shadow goes first."""
+        """Whether no query is affected by a release; a rollout or shadow mode takes precedence."""
         switches = self._runtime.switches
         return self.release is None or switches.rollout < 1.0 or switches.mode != "route"
 
     def adopt(self, release: Release | None) -> bool:
-        """Follow a release. Whether it is a new one, whose candidate has a snapshot with the next publication."""
+        """Follow a release.
+
+        Returns whether it is a new one, whose candidate gets its snapshot with the next publication.
+        """
         before, self.release = self.release, release
         if release is None:
             self._runtime.rebind = None
@@ -74,14 +80,14 @@ class ReleaseBook:
         return False
 
     def rebind(self) -> None:
-        """Make the candidate's snapshot of the state that is being published."""
+        """Build the candidate's snapshot from the state that is being published."""
         self._snapshot = None
         applied = self._apply()
         if applied is not None:
             self._snapshot = rebound(self._runtime.view.snapshot, self._runtime.learned, applied.config.settings)
 
     def _apply(self) -> Applied | None:
-        """The candidate's difference to the policy as it stands now; None where it cannot be applied."""
+        """The candidate applied to the present policy; None if it cannot be."""
         release, runtime = self.release, self._runtime
         self._applied, self._switches, self._view = None, runtime.switches, None
         if release is None:
@@ -103,7 +109,7 @@ class ReleaseBook:
 
     @property
     def promoting(self) -> dict[str, object]:
-        """What becomes of the policy's switches where the candidate is promoted."""
+        """The policy's switches after a promotion of the candidate."""
         release, applied = self.release, self._applied
         if release is None or applied is None or "promise" not in release.candidate.settings:
             return {}
@@ -112,7 +118,7 @@ class ReleaseBook:
     # ---------------------------------------------------------------- a query
 
     def gave(self, session: str, at_us: int) -> bool:
-        """Whether a session has its arm of a candidate that was taken back; at_us : when it was used last."""
+        """Whether a session's arm came from a candidate that was rolled back. at_us : when it was last used."""
         return any(
             at_us < one.ended_at_us + LATE_US
             and place_of(one.release_id, session) < one.terms.steps[one.step]
@@ -122,7 +128,7 @@ class ReleaseBook:
         )
 
     def parts(self, cases: Sequence[Case]) -> list[ReleasePart | None] | None:
-        """On which side each query is; None where none is on any."""
+        """The side of each query; None if none takes part."""
         release = self.release
         if release is None or self.idle:
             return None
@@ -134,9 +140,9 @@ class ReleaseBook:
         return ReleasePart.at(release.release_id, place, release.share)
 
     def situation(self, situation: Situation) -> Situation | None:
-        """The candidate's, beside the incumbent's; None while it has no snapshot or no terms of its own."""
+        """The candidate's situation, given the incumbent's; None while it lacks a snapshot or terms."""
         if self._switches is not self._runtime.switches:
-            self._apply()  # another promise was patched meanwhile
+            self._apply()  # the promise has been patched
         applied, view = self._applied, self.view(situation.view)
         if applied is None or view is None or not self.promise.ready:
             return None
@@ -148,7 +154,7 @@ class ReleaseBook:
         )
 
     def view(self, beside: RouteView | None = None) -> RouteView | None:
-        """The candidate's view beside the incumbent's; None while its snapshot is another version's."""
+        """The candidate's view, given the incumbent's; None while its snapshot has another version."""
         applied, snapshot = self._applied, self._snapshot
         beside = beside or (self._runtime.view if self._runtime.ready else None)
         if applied is None or snapshot is None or beside is None:
@@ -160,7 +166,7 @@ class ReleaseBook:
         return self._view
 
     def asking(self, cases: list[Case], candidate: Situation) -> list[Case]:
-        """The cases with what the candidate promises in place of what the policy does."""
+        """The cases with the candidate's promise in place of the policy's."""
         if self.promise.idle and all(case.pledge is None for case in cases):
             return cases
         theirs = [replace(case, pledge=None) for case in cases]
@@ -168,12 +174,12 @@ class ReleaseBook:
         return theirs
 
     def observe(self, one: Parted) -> None:
-        """Note how the candidate has decided a query that will be stored, on whichever side it is."""
+        """Record how the candidate decided a query that will be stored, whichever side it is on."""
         side = one.candidate
         self.promise.observe(self.promise.view, [side.case], side.decided, [side.row])
 
 
 def switches_of(applied: Applied) -> dict[str, object]:
-    """The promise of a policy with a candidate's difference, as switches are stored."""
+    """The promise of a policy with a candidate applied, in the form of stored switches."""
     promise = applied.config.switches.promise
     return {"promise": None if promise is None else asdict(promise)}

@@ -1,7 +1,7 @@
-"""Keeps releases off the request path: follows what is stored, and as the learner's leader counts and takes steps.
+"""Keeps releases off the request path: follows stored changes and, as the learner's leader, counts and takes steps.
 
-One task. What ends a release may happen on any replica, or in the learner's own commit: every replica sees it at its
-next look, within ``EVERY_S``.
+One task. A release may be ended on any replica, or in the learner's own commit: every replica notices within
+``EVERY_S``.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from banditd.services.releasing.book import ReleaseBook
 
 logger = logging.getLogger(__name__)
 EVERY_S: Final = 1.0
-REMEMBERED_US: Final = DAY_US  # releases that were taken back: sessions that had their arms of them
-MOVED: Final = 0.005  # by less the share on which the two differ is not written again
+REMEMBERED_US: Final = DAY_US  # how long rolled-back releases are remembered, for sessions with their arms
+MOVED: Final = 0.005  # least change of the share on which the two differ that is stored
 
 
 class Leader(Protocol):
-    """The learner."""
+    """What releases need from the learner."""
 
     @property
     def leader(self) -> bool: ...
@@ -43,8 +43,9 @@ class Leader(Protocol):
 
 
 class ReleaseKeeping:
-    """Runs the books. ``start`` after every runtime has a snapshot. holder : of the learner's lease, here.
+    """Maintains the release books. Call ``start`` after every runtime has a snapshot.
 
+    holder : this process' name as holder of the learner's lease.
     measures : judges and prices of a policy, by name, to what they are.
     """
 
@@ -75,11 +76,11 @@ class ReleaseKeeping:
         self._loop = Loop(self.step, name="releases", every_s=EVERY_S, log=(logger, "release"))
 
     def open(self, policy: str) -> Release | None:
-        """The release that this replica follows; None for none."""
+        """The release that this replica follows, or None."""
         return self._books[policy].release
 
     async def arm_disabled(self, policy: str, arm: str) -> None:
-        """An operator has disabled an arm: the candidate of an open release does not use it either, from now on."""
+        """An operator has disabled an arm: from now on the candidate of an open release does not use it either."""
         standing = await self._store.standing(self._clock.now_us())
         release = standing.releases.get(policy)
         if release is not None and release.candidate.arms.get(arm, {}).get("enabled"):
@@ -88,24 +89,24 @@ class ReleaseKeeping:
             await self.refresh()
 
     def book(self, policy: str) -> ReleaseBook:
-        """How this replica follows the releases of a policy."""
+        """The release book of a policy on this replica."""
         return self._books[policy]
 
     def promoted(self, policy: str) -> tuple[str, ...]:
-        """The releases that a policy was promoted by, oldest first, as this replica decides."""
+        """The releases promoted in a policy, oldest first, as this replica knows them."""
         return self._promoted.get(policy, ())
 
     async def start(self) -> None:
-        """Adopt what is stored, and begin."""
+        """Adopt what is stored, and start."""
         await self.refresh()
         self._loop.start()
 
     async def stop(self) -> None:
-        """End after the present look."""
+        """Stop after the present step."""
         await self._loop.stop()
 
     async def step(self) -> None:
-        """Follow what is stored; as the leader, count and take the steps that are due."""
+        """Follow what is stored; as the leader, count outcomes and take the steps that are due."""
         await self.refresh()
         if not self._learner.leader:
             return
@@ -116,10 +117,10 @@ class ReleaseKeeping:
     # ---------------------------------------------------------------- following
 
     async def refresh(self) -> None:
-        """Adopt what is stored: settings that were promoted, and the open release of each policy."""
+        """Adopt stored promotions and the open release of each policy."""
         async with self._busy:
             standing = await self._store.standing(self._clock.now_us() - REMEMBERED_US)
-            # Read after the promotions, whose transactions change them too: both hold from the same decision on.
+            # Read the switches after the promotions, whose transactions change them: both take effect together.
             changed = [name for name in self._books if _ids(standing, name) != self._promoted.get(name, ())]
             switches = await self._switching.stored() if changed else {}
             for name in changed:
@@ -129,11 +130,11 @@ class ReleaseKeeping:
                 anew |= book.adopt(standing.releases.get(name))
                 book.ended = tuple(one for one in standing.ended if one.policy == name)
             if anew:
-                await self._learner.refresh_arms()  # which publishes once more
+                await self._learner.refresh_arms()  # this also publishes
             self._metrics.show({name: book.release for name, book in self._books.items()})
 
     async def _follow(self, name: str, promoted: Sequence[Promotion], switches: StoredSwitches) -> None:
-        """Decide by the configuration with every promoted candidate's settings in it, and by the switches of now."""
+        """Configure the policy with the settings of every promoted candidate, and with the present switches."""
         runtime = self._runtimes[name]
         runtime.config = self._configured[name]
         for one in promoted:
@@ -159,13 +160,13 @@ class ReleaseKeeping:
     # ---------------------------------------------------------------- counting
 
     async def _count(self, book: ReleaseBook) -> bool:
-        """Whether the release may stand otherwise than this replica has read it."""
+        """Count outcomes. Returns whether the stored release may now differ from what this replica last read."""
         release = book.release
         if release is None:
             return False
         now_us = self._clock.now_us()
         if book.problem is not None:
-            by = Author(now_us, reason=f"the candidate cannot be applied any more: {book.problem}")
+            by = Author(now_us, reason=f"the candidate can no longer be applied: {book.problem}")
             await self._store.change(release.release_id, partial(_stopped, by=by))
             return True
         look = await self._store.look(release, now_us)
@@ -185,7 +186,7 @@ class ReleaseKeeping:
 
 
 def _nothing(policy: str) -> Mapping[str, str]:
-    """Nobody says what a release is measured with."""
+    """Used when no one states what a release is measured with."""
     return {}
 
 

@@ -1,4 +1,4 @@
-"""Releases over HTTP: start, look, and the verbs. Every verb is one transaction, adopted here at once."""
+"""Releases over HTTP: start, read, and the verbs. Every verb is one transaction and takes effect here at once."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _WHY_NOT: Final = {
 
 
 class ReleaseService:
-    """The desk."""
+    """Starts, reads and changes releases."""
 
     def __init__(
         self,
@@ -65,9 +65,9 @@ class ReleaseService:
     async def start(
         self, policy: str, candidate: str, terms: ReleaseTerms, *, key_name: str | None = None, again: bool = False
     ) -> Mapping[str, object]:
-        """Begin at the first step. Raises NotFoundError, InvalidInputError, ConflictError.
+        """Start at the first step. Raises NotFoundError, InvalidInputError, ConflictError.
 
-        again : although the same candidate was taken back just now.
+        again : start although the same candidate was rolled back recently.
         """
         runtime = runtime_of(self._runtimes, policy)
         found = await self._candidates.load(policy, candidate)
@@ -80,9 +80,7 @@ class ReleaseService:
                 "/candidate",
             )
         if not applied.difference:
-            raise _refused(
-                f"candidate {candidate} differs in nothing from policy {policy} as it stands", "/candidate"
-            )
+            raise _refused(f"candidate {candidate} does not differ from policy {policy} as it is", "/candidate")
         now_us = self._clock.now_us()
         if not again:
             await self._check_cool_down(found, now_us)
@@ -95,7 +93,7 @@ class ReleaseService:
         return self._shown(begun)
 
     async def _check_cool_down(self, candidate: Candidate, now_us: int) -> None:
-        """Raises ConflictError where the same candidate, or its promotion, was taken back within ``COOL_DOWN_US``."""
+        """Raises ConflictError if the same candidate, or its promotion, was rolled back within ``COOL_DOWN_US``."""
         since_us = now_us - COOL_DOWN_US
         standing = await self._store.standing(since_us)
         ended: list[tuple[Release, str, str | None]] = [(one, one.phase, one.reason) for one in standing.ended]
@@ -111,7 +109,7 @@ class ReleaseService:
                 )
 
     async def page(self, policy: str | None, limit: int) -> Mapping[str, object]:
-        """Newest first. Raises NotFoundError for a policy that is not served."""
+        """Releases, newest first. Raises NotFoundError for an unknown policy."""
         if policy is not None:
             runtime_of(self._runtimes, policy)
         return {"releases": [self._shown(one) for one in await self._store.page(policy, limit)]}
@@ -121,12 +119,12 @@ class ReleaseService:
         return self._shown(await self._load(release_id))
 
     async def events(self, release_id: str) -> Mapping[str, object]:
-        """Its history, oldest first. Raises NotFoundError."""
+        """The release's history, oldest first. Raises NotFoundError."""
         await self._load(release_id)
         return {"events": [event_answer(one) for one in await self._store.events(release_id)]}
 
     async def points(self, release_id: str) -> Mapping[str, object]:
-        """How it stood now and then, oldest first, and how it stands. Raises NotFoundError."""
+        """The release's recorded points, oldest first, then its present state. Raises NotFoundError."""
         release = await self._load(release_id)
         points = [*await self._store.points(release_id)]
         if release.open:
@@ -141,7 +139,7 @@ class ReleaseService:
         found = await self._load(release_id)
         switches: Mapping[str, object] = {}
         if verb == "promote" and found.open and found.last_step:
-            applied = self._candidates.applied(found.candidate)  # it has to hold as the incumbent
+            applied = self._candidates.applied(found.candidate)  # it must be valid as the incumbent
             switches = switches_of(applied) if "promise" in found.candidate.settings else {}
         works: dict[Verb, Change] = {
             "promote": partial(promoted, by=by, force=force),
@@ -154,7 +152,10 @@ class ReleaseService:
         return self._shown(changed)
 
     async def roll_back(self, policy: str, *, key_name: str | None, reason: str | None) -> Mapping[str, object]:
-        """Abort the open release, else take the newest promotion back. Raises NotFoundError, ConflictError."""
+        """Abort the open release or, if there is none, undo the newest promotion.
+
+        Raises NotFoundError, ConflictError.
+        """
         runtime_of(self._runtimes, policy)
         undone = await self._store.roll_back(policy, Author(self._clock.now_us(), key_name, reason))
         await self._keeping.refresh()
@@ -172,7 +173,7 @@ class ReleaseService:
         }  # fmt: skip
 
     def _shown(self, release: Release) -> Mapping[str, object]:
-        """With what the candidate promises, and whether it decides, as this replica keeps both."""
+        """The release with the candidate's promise, and whether the candidate decides, as this replica sees both."""
         promises: list[dict[str, object]] = []
         answer = release_answer(release)
         sentences = [answer["words"]]
@@ -197,7 +198,7 @@ class ReleaseService:
 
 
 def _check(runtime: PolicyRuntime, candidate: Candidate, terms: ReleaseTerms) -> None:
-    """Refuse what a release cannot carry. Raises InvalidInputError."""
+    """Refuse a candidate or policy that cannot be released. Raises InvalidInputError."""
     for name in candidate.settings:
         if name not in _SETTINGS:
             raise _refused(_why_not(name), "/candidate")
@@ -223,7 +224,7 @@ def _check(runtime: PolicyRuntime, candidate: Candidate, terms: ReleaseTerms) ->
 
 
 def _check_auto(terms: ReleaseTerms) -> None:
-    """Refuse to promote what nothing was known of. Raises InvalidInputError."""
+    """Refuse terms that would promote a candidate without evidence. Raises InvalidInputError."""
     if terms.steps[0] >= 1.0:
         raise _refused(
             "at 100 % of the traffic nothing is left to compare the candidate with, and there is no other step: "

@@ -1,4 +1,4 @@
-"""How a release stands, in words first and then in figures. Pure."""
+"""A release in words, and then in figures. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from banditd.ope.betting import evidence_of
 
 
 def release_answer(release: Release) -> dict[str, Any]:
-    """A release as the API shows it, but for times."""
+    """A release as the API shows it, except for times."""
     terms = release.terms
     return {
         "release_id": release.release_id,
@@ -53,7 +53,7 @@ def release_answer(release: Release) -> dict[str, Any]:
 
 
 def event_answer(event: ReleaseEvent) -> dict[str, Any]:
-    """A line of a release's history as the API shows it, but for times."""
+    """An entry of a release's history as the API shows it, except for times."""
     return {
         "event": event.event,
         "at_us": event.at_us,
@@ -65,7 +65,7 @@ def event_answer(event: ReleaseEvent) -> dict[str, Any]:
 
 
 def point_answer(point: ReleasePoint) -> dict[str, Any]:
-    """How a release stood at a moment as the API shows it, but for times."""
+    """A recorded point of a release as the API shows it, except for times."""
     return {
         "at_us": point.at_us,
         "step": point.step + 1,
@@ -99,7 +99,7 @@ def _measure(release: Release, one: Metric | Guardrail) -> dict[str, Any]:
 
 
 def words(release: Release) -> str:
-    """What there is to say, most important first."""
+    """A summary in sentences, most important first."""
     name = release.candidate.name
     if release.phase == "promoted":
         return f"{name} passed every step and is the incumbent."
@@ -143,7 +143,7 @@ _WORDS: Final = {
 
 
 def _guardrail_words(release: Release, guardrail: Guardrail) -> str:
-    """Nothing, while nothing speaks against it."""
+    """A sentence, once there is evidence against it; else empty."""
     test = release.tests.tests[guardrail.name]
     if test.log_evidence < 1.0:
         return ""
@@ -153,7 +153,7 @@ def _guardrail_words(release: Release, guardrail: Guardrail) -> str:
 
 
 def _window_words(release: Release) -> list[str]:
-    """How often the rule of windows is wrong, where it is on."""
+    """If the rule of windows is on: how often it is wrong."""
     if not release.terms.windowed:
         return []
     alarms, failed = false_alarms_per_month(release.share), release.tests.windows.failed

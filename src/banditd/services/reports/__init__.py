@@ -1,1 +1,1 @@
-"""What people and programs read: statistics, savings, health, the dashboard. Nothing here changes anything."""
+"""What people and programs read: statistics, savings, health, the dashboard. Read-only."""

@@ -1,4 +1,4 @@
-"""How difficult every cluster of queries is and how able every arm, on one scale, from the rewards of the log."""
+"""How difficult each cluster of queries is and how able each arm, on one scale, from the log's rewards."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ALONE: Final = "the only cluster with rewards: there is nothing to compare it wi
 
 
 class AbilityReports:
-    """What an item-response model says of a policy's arms and clusters."""
+    """Reports the item-response model of a policy's arms and clusters."""
 
     def __init__(self, *, reports: ReportService, reader: ReportReader, naming: ClusterNaming) -> None:
         self._reports = reports
@@ -30,7 +30,7 @@ class AbilityReports:
         self._naming = naming
 
     async def abilities(self, policy: str) -> dict[str, object]:
-        """Arms, the ablest first, and clusters, the most difficult first; what has no data behind it is None.
+        """Arms, ablest first, and clusters, most difficult first; None where there is no data.
 
         Raises
         ------
@@ -41,7 +41,7 @@ class AbilityReports:
         arms = sorted({str(row["arm"]) for row in rows})
         clusters = sorted({int(row["cluster"]) for row in rows})
         cells, traffic = _cells(rows, arms, clusters)
-        # Some milliseconds of linear algebra: off the event loop.
+        # Some milliseconds of linear algebra, so not on the event loop.
         found = await asyncio.to_thread(fit_item_response, cells, traffic)
         names = await self._naming.of(policy)
         return {
@@ -82,7 +82,7 @@ def _arms(found: ItemResponse, arms: Sequence[str], rewards: FloatArray) -> list
 
 
 def _cells(rows: Sequence[Row], arms: Sequence[str], clusters: Sequence[int]) -> tuple[Cells, FloatArray]:
-    """What is known of every arm on every cluster, and the decisions of every cluster."""
+    """The rewards of every arm on every cluster, and the number of decisions in every cluster."""
     rewards, mean, variance = np.zeros((3, len(arms), len(clusters)))
     traffic = np.zeros(len(clusters))
     row_of, column_of = ({name: place for place, name in enumerate(one)} for one in (arms, clusters))
@@ -95,12 +95,12 @@ def _cells(rows: Sequence[Row], arms: Sequence[str], clusters: Sequence[int]) ->
         rewards[at] = count
         mean[at] = min(1.0, max(0.0, float(row["weighted_reward"]) / weight))
         square = float(row["weighted_square"]) / weight - mean[at] ** 2
-        variance[at] = min(max(0.0, square), mean[at] * (1.0 - mean[at]))  # no variable in [0, 1] varies more
+        variance[at] = min(max(0.0, square), mean[at] * (1.0 - mean[at]))  # the largest possible in [0, 1]
     return Cells(rewards, mean, variance), traffic
 
 
 def _highest_first(values: FloatArray) -> list[int]:
-    """Places in order, those without a value last."""
+    """Indices in order, those without a value last."""
     order: list[int] = np.argsort(-values, kind="stable").tolist()
     return order
 

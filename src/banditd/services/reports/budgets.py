@@ -1,4 +1,4 @@
-"""What stands on the budgets of a policy, for people. Reads only."""
+"""The state of a policy's budgets, for people. Read-only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ACCOUNTS_SHOWN: Final = 50
 
 
 class BudgetReports:
-    """Every budget, with the accounts that most was charged to."""
+    """Reports every budget with its most heavily charged accounts."""
 
     def __init__(self, *, books: Mapping[str, BudgetBook], store: BudgetStore, clock: Clock) -> None:
         self._books = books

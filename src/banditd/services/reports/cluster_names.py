@@ -1,4 +1,4 @@
-"""What a cluster of queries is called: as somebody said, by its tags, or as shipped. Pure."""
+"""The name of a cluster of queries: given by somebody, derived from its tags, or shipped. Pure."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ TAGS: Final = "tags"
 SHIPPED: Final = "shipped"
 
 LEAST_DECISIONS: Final = 10
-"""Decisions of a cluster with a value before the value may name it."""
+"""Decisions of a cluster that a tag's value needs before it may name the cluster."""
 LEAST_SHARE: Final = 0.2
-"""Of the cluster's decisions with that tag."""
+"""Least share of the value among the cluster's decisions with that tag."""
 LEAST_LIFT: Final = 1.2
-"""By which a value must be more frequent there than everywhere: what all queries have names nothing."""
+"""By which factor a value must be more frequent in the cluster than overall."""
 _MOST: Final = 2
 _SHIPPED_WORDS: Final = 3
 
@@ -38,7 +38,7 @@ def name_of(
     by_tags: Mapping[int, str],
     shipped: Sequence[str],
 ) -> ClusterName:
-    """The first of what is known, in that order; "cluster 7" where nothing is."""
+    """The first name that is known, in that order; otherwise "cluster 7"."""
     for source, names in ((USER, given), (TAGS, by_tags)):
         if cluster in names:
             return ClusterName(names[cluster], source)
@@ -48,7 +48,7 @@ def name_of(
 
 
 def names_by_tags(counts: Iterable[tuple[int, str, str, int]]) -> dict[int, str]:
-    """A name for every cluster in which some values are frequent, and more so than elsewhere.
+    """A name for every cluster in which some values are frequent, and more frequent than elsewhere.
 
     Parameters
     ----------
@@ -56,8 +56,8 @@ def names_by_tags(counts: Iterable[tuple[int, str, str, int]]) -> dict[int, str]
 
     Returns
     -------
-    At most two values a cluster, by what they tell of it: p log(p / q), p their share of the cluster's decisions with
-    that tag, q of all (a value's part of the Kullback-Leibler divergence).
+    At most two values per cluster, ranked by p log(p / q), with p the value's share of the cluster's decisions with
+    that tag and q its share of all decisions (its part of the Kullback-Leibler divergence).
     """
     rows = [row for row in counts if row[3] > 0]
     everywhere: dict[str, int] = {}

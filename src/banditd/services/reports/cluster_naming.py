@@ -1,4 +1,4 @@
-"""What the clusters of a policy are called, from what is stored: names that were given, and values of tags."""
+"""Reads the names of a policy's clusters: given names, and tag values."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from banditd.services.reports.cluster_names import (
 )
 
 KEPT: Final = 20.0
-"""Names by tags are kept for so many times as long as it took to find them ..."""
+"""Names by tags are cached for this many times as long as it took to derive them ..."""
 KEPT_LONGEST_S: Final = 60.0
-"""... and no longer: every page asks for them, they cost more the more values there are, and hardly change."""
+"""... but no longer than this: every page needs them, they cost more the more values there are, and hardly change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Naming:
 
 
 class ClusterNaming:
-    """Reads names; remembers those by tags for a moment."""
+    """Reads names; caches those by tags for a moment."""
 
     def __init__(
         self, *, runtimes: Mapping[str, PolicyRuntime], tags: TagReader, names: ClusterNames, kept: float = KEPT
@@ -47,7 +47,7 @@ class ClusterNaming:
         self._by_tags: dict[tuple[str, str], tuple[float, Mapping[int, str]]] = {}
 
     async def of(self, policy: str) -> Naming:
-        """The names now; none for a policy that is not served."""
+        """The present names; none for a policy that is not served."""
         runtime = self._runtimes.get(policy)
         if runtime is None:
             return Naming({}, {})
@@ -59,7 +59,7 @@ class ClusterNaming:
         until, known = self._by_tags.get((policy, schema_hash), (0.0, {}))
         if began < until:
             return known
-        if known:  # whoever comes meanwhile gets those of before
+        if known:  # until the new ones are ready, other requests get the old ones
             self._by_tags[policy, schema_hash] = began + KEPT_LONGEST_S, known
         try:
             found = names_by_tags(await self._tags.frequent_values(policy, schema_hash, LEAST_DECISIONS, LEAST_SHARE))

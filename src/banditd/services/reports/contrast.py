@@ -14,13 +14,13 @@ from banditd.core.types import FloatArray
 def combination(posterior: Posterior, rows: FloatArray) -> tuple[float, float]:
     """Posterior (mean, variance >= 0) of sum_a rows_a' theta_a, with all covariances between the arms.
 
-    The posterior knows its own shape: with recipes it is no star (``posterior/families.py``). Where the arms
-    share a part and the rows cancel (a difference), it cancels here too.
+    The posterior knows its own structure: with recipes it is not a star (``posterior/families.py``). A part that all
+    arms share cancels if the rows do (as in a difference).
 
     Parameters
     ----------
-    rows : float64, shape (K, d); a row of zeros leaves its arm out. The rows of an arm against a mix of others,
-        over contexts x_c of weight w_c: sum_c w_c x_c for the arm, -sum_c w_c s_ca x_c for another of share s_ca.
+    rows : float64, shape (K, d); a row of zeros leaves its arm out. The rows of an arm against a mix of others, over
+    contexts x_c of weight w_c: sum_c w_c x_c for the arm, -sum_c w_c s_ca x_c for another of share s_ca.
     """
     mean = float(posterior.centre @ rows[:, 0] + np.vdot(posterior.coefficients(), rows))
     return mean, max(float(posterior.combined_variance(rows[:, None, :])[0]), 0.0)

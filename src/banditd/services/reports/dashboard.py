@@ -1,6 +1,6 @@
-"""What the dashboard shows beyond the reports: the map of recent queries, the policy's choices, what it learned.
+"""What the dashboard shows beyond the reports: the map of recent queries, the policy's choices, what was learned.
 
-Reads only. Each answer costs a bounded number of rows, however long the log is.
+Read-only. Each answer reads a bounded number of rows, however long the log is.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from banditd.services.reports.saved import alone_usd, as_routed, saved_against
 from banditd.services.reports.summaries import add_up
 from banditd.services.reports.upstreams import upstream_report
 
-SETTLED: Final = 10_000  # decisions that a look at the upstreams reads at most
-SCALE_POINTS: Final = 120  # of the curve of prior scales: more than a screen can tell apart
+SETTLED: Final = 10_000  # most decisions read for the figures of upstreams
+SCALE_POINTS: Final = 120  # points of the curve of prior scales; a screen cannot show more
 
 
 @dataclass(frozen=True, slots=True)
 class _Traffic:
-    """Decisions so far, float64 (n_clusters, n_arms), beside the clusters' mean contexts (n_clusters, n_features)."""
+    """Decisions so far, float64 (n_clusters, n_arms), and the clusters' mean contexts (n_clusters, n_features)."""
 
     decisions: FloatArray
     contexts: FloatArray
@@ -70,7 +70,7 @@ class DashboardReads:
         self._choices: dict[str, tuple[RouteView, list[dict[str, object]]]] = {}
 
     async def map(self, policy: str, limit: int) -> dict[str, object]:
-        """The last ``limit`` decisions on the plane of the first two components of their embeddings.
+        """The last ``limit`` decisions, on the plane of the first two components of their embeddings.
 
         Raises
         ------
@@ -96,7 +96,7 @@ class DashboardReads:
         return {"policy": policy, "points": points}
 
     async def upstreams(self, policy: str, window_s: float) -> dict[str, object]:
-        """The calls of upstreams that the decisions of the last ``window_s`` seconds took, by upstream and by arm.
+        """Upstream calls for the decisions of the last ``window_s`` seconds, by upstream and by arm.
 
         Raises
         ------
@@ -109,7 +109,7 @@ class DashboardReads:
         return {"policy": policy, "window_s": window_s, "truncated": recent.truncated, **report}
 
     async def choices(self, policy: str) -> dict[str, object]:
-        """What the policy would do with the mean query of every cluster seen. Raises NotFoundError."""
+        """What the policy would do with each known cluster's mean query. Raises NotFoundError."""
         runtime = self._runtime(policy)
         view = runtime.view
         traffic = await self._traffic(runtime, view)
@@ -117,13 +117,13 @@ class DashboardReads:
             return {"policy": policy, "policy_version": view.snapshot.version, "clusters": []}
         found = self._choices.get(policy)
         if found is None or found[0] is not view:
-            # Milliseconds of linear algebra, on immutable values: off the event loop, once per snapshot.
+            # Milliseconds of linear algebra on immutable values: in a thread, once per snapshot.
             found = view, await asyncio.to_thread(self._choose, runtime, view, traffic)
             self._choices[policy] = found
         return {"policy": policy, "policy_version": view.snapshot.version, "clusters": found[1]}
 
     async def learning(self, policy: str) -> dict[str, object]:
-        """What was learned: against fixed arms and their mixture, the prior scales over time, the change detector.
+        """What was learned: comparison with fixed arms and their mixture, prior scales over time, change detection.
 
         Raises
         ------
@@ -171,7 +171,7 @@ class DashboardReads:
         return runtime
 
     async def _traffic(self, runtime: PolicyRuntime, view: RouteView) -> _Traffic | None:
-        """Of the arms of ``view``: others may be served when the rows are there."""
+        """The traffic over the arms of ``view``, which may have changed by the time the rows are read."""
         contexts = runtime.cluster_contexts
         if contexts is None:
             return None
@@ -184,7 +184,7 @@ class DashboardReads:
         return _Traffic(decisions, contexts)
 
     def _choose(self, runtime: PolicyRuntime, view: RouteView, traffic: _Traffic) -> list[dict[str, object]]:
-        """What routing would decide for a query that asks for nothing, on the mean context of each cluster seen."""
+        """What routing would decide for an unconstrained query with the mean context of each known cluster."""
         query, config = Query(policy=runtime.name), runtime.config
         cases = [
             Case(
@@ -230,7 +230,7 @@ def _choice(view: RouteView, decided: Decided, row: int, cluster: int) -> dict[s
 
 
 def _expectations(view: RouteView, traffic: _Traffic) -> list[Estimate]:
-    """The expected reward on all traffic so far, by the model: of every arm alone, and last of the mix as played."""
+    """Expected reward on all traffic so far, by the model: of every arm alone, and last of the traffic as routed."""
     seen = traffic.seen
     if not seen:
         return []
@@ -250,7 +250,7 @@ def _expectations(view: RouteView, traffic: _Traffic) -> list[Estimate]:
 def _against(
     view: RouteView, costs: Sequence[float | None], expected: list[Estimate] | None, spend: float | None
 ) -> dict[str, object]:
-    """The policy as played, every fixed arm, and the best mix of fixed arms at the same cost."""
+    """The policy as routed, every fixed arm, and the best mix of fixed arms at the same cost."""
     fixed = [
         {"arm": arm.arm, "enabled": arm.enabled, "reward": estimate.fields(), "cost_usd": cost}
         for arm, cost, estimate in zip(view.arms, costs, expected or (), strict=False)

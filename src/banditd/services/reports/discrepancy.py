@@ -1,19 +1,19 @@
-"""How far a cluster's mean reward may lie from what the linear model says of the cluster's mean context.
+"""How far a cluster's mean reward may be from the linear model's value at the cluster's mean context.
 
-The posterior's own deviation takes the model at its word. Real clusters are not linear in the features, and their
-rewards do not all scatter alike, so intervals of plus and minus two deviations hold the truth too rarely. Two things
-widen (or narrow) them here, for reports only: a choice between arms never sees them.
+The posterior's own deviation takes the model as exact. Real clusters are not linear in the features, and their
+rewards do not all scatter alike, so intervals of plus and minus two deviations contain the truth too rarely. Two
+effects widen (or narrow) them here, for reports only; choosing between arms never uses them.
 
-Of a cell (an arm in a cluster) with n rewards of total weight W and mean y, model mean m and deviation s, noise s2:
-the share of its own rewards in the model's estimate is about u = s^2 W / s2 (in [0, 1)), so that y - m is
+Consider a cell (an arm in a cluster) with n rewards of total weight W and mean y, model mean m and deviation s, and
+noise s2. The share of its own rewards in the model's estimate is about u = s^2 W / s2 (in [0, 1)), so that y - m is
 (1 - u) (y - what the model would say without the cell). With a variance v of the cell's own scatter and a model
 discrepancy N(0, d) per cell (Kennedy and O'Hagan 2001, Bayesian calibration of computer models, section 4.1):
 
     var(y - m)     = (1 - u) s2 / W + (1 - u)^2 ((v - s2) / W + d)
     var(truth - m) = s^2 + u^2 (v - s2) / W + (1 - u)^2 d
 
-The first is where d is learned from, all cells together, by its mean over a flat prior on a grid; the second is the
-answer. Where the model holds, d is near 0 and the answer is near s^2.
+The first equation is used to learn d from all cells together, as its mean over a flat prior on a grid; the second is
+the answer. Where the model holds, d is near 0 and the answer near s^2.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from banditd.core.types import FloatArray
 
 # Standard deviations 0 and 0.003 to 0.32, flat in the logarithm.
 _GRID: Final[FloatArray] = np.concatenate([np.zeros(1), np.geomspace(1e-5, 0.1, 60)])
-_PRIOR_COUNT: Final = 8.0  # rewards that the arm's noise is worth against a cell's own scatter
+_PRIOR_COUNT: Final = 8.0  # rewards that the arm's noise is worth when estimating a cell's own scatter
 _LARGEST_SHARE: Final = 0.99
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cells:
-    """What was seen, float64, shape (n_clusters, n_arms) each.
+    """The observed rewards, float64, shape (n_clusters, n_arms) each.
 
-    weight : sum of w. reward : sum of w r, both as the posterior counts them today.
-    count : rewards. scatter : sum of w (r - mean)^2 about the cell's own mean, both over the log's life.
+    weight : sum of w. reward : sum of w r. Both as the posterior counts them today.
+    count : number of rewards. scatter : sum of w (r - mean)^2 about the cell's own mean. Both over the log's life.
     """
 
     weight: FloatArray
@@ -46,7 +46,7 @@ class Cells:
 
 
 def cell_deviation(mean: FloatArray, deviation: FloatArray, noise: FloatArray, cells: Cells) -> FloatArray:
-    """Deviation of every cell's true mean reward about the model's.
+    """Standard deviation of every cell's true mean reward around the model's.
 
     Parameters
     ----------

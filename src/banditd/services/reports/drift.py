@@ -1,4 +1,4 @@
-"""Slow loss of quality: which of the causes it is, since when, how sure, and what to do."""
+"""Slow loss of quality: its likely cause, since when, how certain it is, and what to do."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from banditd.services.reports import drift_words as words
 logger = logging.getLogger(__name__)
 EVENTS: Final = 10
 LEVEL_DAYS: Final = 90
-"""Days of rewards that the level is read from; the first of them are its baseline."""
+"""Number of days over which the level of rewards is tested; the first of them are its baseline."""
 LEAST_REWARDS: Final = 5.0
-"""Rewards' worth without which a day has no mean."""
+"""Rewards that a day needs to have a mean."""
 _DAY_S: Final = 86_400
 MOST_LOG: Final = 300.0
 
 
 class DriftReports:
-    """golden_rules : of policies that have a golden set, by name."""
+    """Reports drift. golden_rules : by policy, of those that have a golden set."""
 
     def __init__(
         self,
@@ -58,10 +58,10 @@ class DriftReports:
         self._metrics = metrics
 
     async def run(self) -> None:
-        """Show what speaks for a loss in the metrics."""
+        """Update the metrics of drift."""
         for name in self._runtimes:
             found: Any = await self.drift(name)
-            # An alarm stays one, though what speaks for it may grow less.
+            # An alarm stays, even if its evidence decreases later.
             arms = [(one["arm"], max(one["evidence"], float(one["alarm"]))) for one in found["provider"]["arms"]]
             self._metrics.show(name, "provider", arms)
             own = found["own"]
@@ -70,7 +70,7 @@ class DriftReports:
             self._metrics.show(name, "level", [] if level is None else [("", level["evidence"])])
 
     async def drift(self, policy: str) -> Mapping[str, object]:
-        """How the policy stands. Raises NotFoundError."""
+        """The policy's state. Raises NotFoundError."""
         runtime = runtime_of(self._runtimes, policy)
         rule = runtime.config.drift
         parts: dict[str, Any] = {
@@ -143,7 +143,7 @@ class DriftReports:
         return part | {"words": words.own(part, rule)}
 
     async def _level(self, runtime: PolicyRuntime) -> dict[str, Any] | None:
-        today = self._clock.now_us() // DAY_US  # which is not over
+        today = self._clock.now_us() // DAY_US  # excluded, since it is not over
         since_us, until_us = (today - LEVEL_DAYS) * DAY_US, today * DAY_US
         rows = await self._reader.timeseries(runtime.name, since_us=since_us, until_us=until_us, step_s=_DAY_S)
         days = daily_means(rows)
@@ -164,7 +164,7 @@ class DriftReports:
 
 
 def daily_means(rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, float]]:
-    """(day since 1970, mean reward) of days that have enough, oldest first. rows : sums by bucket and arm."""
+    """(day since 1970, mean reward) of days with enough rewards, oldest first. rows : sums by bucket and arm."""
     sums: dict[int, tuple[float, float]] = {}
     for row in rows:
         day = int(row["bucket_at_us"]) // DAY_US
@@ -174,13 +174,13 @@ def daily_means(rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, float]]:
 
 
 def _recent(days: Sequence[tuple[int, float]], level: Level) -> float:
-    """Of the days since the level is lower, else of the last seven."""
+    """Mean of the days since the level fell, else of the last seven."""
     last = days[level.since :] if level.since is not None else days[-7:]
     return sum(mean for _, mean in last) / len(last)
 
 
 def parts_of_an_alarm(log_evidence: float, log_needed: float) -> float:
-    """Evidence in parts of what is an alarm: 1 from there on, or more."""
+    """Evidence as a fraction of what raises an alarm; 1 or more is an alarm."""
     return math.exp(min(log_evidence - log_needed, MOST_LOG))
 
 
@@ -214,7 +214,7 @@ def _arm(runtime: PolicyRuntime, watch: GoldenWatch) -> dict[str, Any]:
 
 
 def own_part(anchor: Anchor | None, rule: DriftRule) -> dict[str, Any]:
-    """What an anchor's test says. The difference is over all traffic: live less anchor."""
+    """The result of an anchor's test. The difference is over all traffic: live minus anchor."""
     test = AnchorTest()
     if anchor is not None:
         try:

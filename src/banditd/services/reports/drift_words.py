@@ -1,4 +1,4 @@
-"""Drift in words: the cause, since when, how sure, what to do. Pure."""
+"""Drift in words: its cause, since when, how certain it is, and what to do. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def date_of(day: int) -> str:
 
 
 def whole(parts: Mapping[str, Any], causes: Sequence[str]) -> str:
-    """The most telling alarm first; traffic alone is none."""
+    """The most important alarm first; changed traffic alone is not an alarm."""
     found = [str(parts[name]["words"]) for name in ("provider", "own") if name in causes]
     if not found and "level" in causes:
         found = [str(parts["level"]["words"])]
@@ -46,7 +46,7 @@ def arm(part: Mapping[str, Any]) -> str:
 
 
 def provider(part: Mapping[str, Any], rule: DriftRule) -> str:
-    """Which arm's provider, where one."""
+    """Which arms' providers have changed."""
     alarms = [one for one in part["arms"] if one["alarm"]]
     watched = [one for one in part["arms"] if one["days"]]
     if alarms:

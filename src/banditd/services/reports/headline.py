@@ -1,8 +1,8 @@
-"""The headline: what routing saved and lost against the baseline, whether its promise holds, what trying cost. Pure.
+"""The headline: what routing saved and lost against the baseline, its promise, and the cost of trying. Pure.
 
-Saved: what settled decisions cost against what they would have cost with the baseline alone, on the same tokens
-(``storage/like_with_like.py``). Lost: what the baseline would have earned more, by the estimates of ``ope/fixed.py``.
-Every sentence that any page or command shows of it is made here.
+Saved: the cost of settled decisions against what the baseline alone would have cost, on the same tokens
+(``storage/like_with_like.py``). Lost: how much more the baseline would have earned, by the estimates of
+``ope/fixed.py``. Every sentence about it on any page or command is built here.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from banditd.services.reports.verdicts import (
 
 Fields = dict[str, object]
 HEADLINE_SUMS: Final = ("decisions", "predicted_spend_usd", "tried_decisions", "tried_usd", "tried_reward")
-"""Columns of ``ReportReader.against`` that ``headline`` reads of all arms."""
+"""Columns of ``ReportReader.against`` that ``headline`` reads, over all arms."""
 BASELINE_SUMS: Final = (*SAVED_SUMS, *FIXED_ARM_SUMS)
-"""Those that it reads of the baseline."""
+"""Those that it reads for the baseline."""
 
 
 def headline(total: Mapping[str, float], row: Mapping[str, float], reference: Reference, pace: Pace) -> Fields:
-    """Everything that ``GET /v1/savings`` says of a stretch, or of one value of a tag in it.
+    """Everything that ``GET /v1/savings`` says about a period, or one value of a tag in it.
 
     total : ``HEADLINE_SUMS`` of all arms. row : ``BASELINE_SUMS`` of the baseline.
     """
@@ -74,9 +74,9 @@ def headline(total: Mapping[str, float], row: Mapping[str, float], reference: Re
 
 
 def settled_when(sums: FixedArmSums, known: Verdict, reference: Reference, held: str, pace: Pace) -> Fields | None:
-    """What would settle the verdict on the baseline; None where the promise is known to be held or broken.
+    """What would settle the verdict on the baseline; None if the promise is known to be kept or broken.
 
-    Nor is anything foretold before the first reward: how far rewards spread is not known.
+    Also None before the first reward, when the spread of rewards is not known.
     """
     if reference.arm is None or held != "unknown" or not sums.rated:
         return None
@@ -115,7 +115,7 @@ def _lost(sums: FixedArmSums, known: Verdict, arm: str | None) -> Fields:
 
 
 def _bounds(known: Verdict) -> tuple[float, float] | None:
-    """Of the quality ratio, where both ends are numbers."""
+    """The bounds of the quality ratio, if both are finite."""
     if known.low is None or known.high is None or not math.isfinite(known.high):
         return None
     return known.low, known.high
@@ -160,7 +160,7 @@ def _saved_in_words(saved: Saved, reference: Reference, decisions: int, *, short
 
 
 def _billed_in_words(billed: Mapping[str, float]) -> str:
-    """What makes the dollars wrong, and how to mend it; '' where nothing does."""
+    """What makes the dollars wrong and how to correct it; empty if nothing does."""
     if not billed:
         return ""
     arms = ", ".join(f"{arm}: {ratio:.3g} times" for arm, ratio in sorted(billed.items()))
@@ -217,7 +217,7 @@ def _tried_in_words(tried: int, decisions: int, usd: float, reward: float | None
 
 
 def _points_tried_in_words(reward: float | None) -> str:
-    """What trying is predicted to have lost per decision, as the end of that sentence."""
+    """The predicted quality lost by trying, per decision, as the end of that sentence."""
     if reward is None:
         return ""
     points = f"{100.0 * abs(reward):.1f}"
@@ -238,7 +238,7 @@ def _confidence_in_words(sums: FixedArmSums, known: Verdict, found: Fields | Non
 
 
 def dollars_in_words(usd: float) -> str:
-    """Cents where there are any, more places for less: "$6.70", "$0.10", "$0.0042", "$20,000"."""
+    """Dollars with cents, and more digits for small amounts: "$6.70", "$0.10", "$0.0042", "$20,000"."""
     if usd >= 1000.0:
         return f"${usd:,.0f}"
     if usd >= 0.095 or usd == 0.0:

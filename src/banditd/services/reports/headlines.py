@@ -1,4 +1,4 @@
-"""Reading what ``headline`` is made of: of periods of time, and of the values of a tag."""
+"""Reads the sums for ``headline``: of periods, and of the values of a tag."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from banditd.services.reports.verdicts import PACE_SUMS, Pace
 
 
 async def read_pace(reader: ReportReader, policy: str, now_us: int) -> Pace:
-    """How fast rewards come in, by the last day."""
+    """How fast rewards arrive, judged by the last day."""
     last_day, _ = (await reader.against(policy, None, [(now_us - DAY_US, None)], PACE_SUMS, ()))[0]
     return await _pace(reader, policy, now_us, last_day)
 
@@ -38,7 +38,7 @@ async def read_headlines_by_value(
     period: Period,
     most: int | None = None,
 ) -> list[tuple[TagValue, Fields]]:
-    """The headline of every value of a tag that has decisions, or of ``most`` of them; ``busiest_first``."""
+    """The headline of every value of a tag with decisions, or of the ``most`` busiest."""
     sides = await tags.against(policy, tag, None, reference.arm, period, HEADLINE_SUMS, BASELINE_SUMS, most=most)
     values = busiest_first({value: total["decisions"] for value, (total, _) in sides.items() if total["decisions"]})
     last_day = await tags.against(policy, tag, values, None, (now_us - DAY_US, None), PACE_SUMS, ())

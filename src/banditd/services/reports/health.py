@@ -1,4 +1,4 @@
-"""Whether this process should get traffic: every part answers for itself."""
+"""Whether this process should get traffic; every part is checked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PROBE = "Is this encoder awake?"
 
 
 class HealthService:
-    """Readiness: database, encoder, a snapshot per policy, the learner, the jobs; and not draining."""
+    """Readiness: database, encoder, a snapshot per policy, learner and jobs; and not draining."""
 
     def __init__(
         self,
@@ -42,10 +42,10 @@ class HealthService:
         self.draining = False
 
     async def readiness(self) -> tuple[bool, dict[str, object]]:
-        """(ready, parts). A failing job degrades learning, not routing: still ready.
+        """(ready, parts). A failing job impairs learning, not routing, so the process stays ready.
 
-        Not ready while rewards wait and nobody learns (``Progress``), or while the database cannot store (``ping``).
-        ``failing`` of the parts names what keeps the process from being ready; it is all that strangers see.
+        It is not ready while rewards wait and nobody learns (``Progress``), or while the database cannot store
+        (``ping``). ``failing`` names the parts that keep it from being ready; callers without a key see nothing else.
         """
         database = await self._database()
         encoder = await self._encoding()
@@ -56,7 +56,7 @@ class HealthService:
             "policies": snapshots,
             "draining": self.draining,
         }
-        learner: dict[str, object] = {"ok": True}  # without a database nobody can tell
+        learner: dict[str, object] = {"ok": True}  # unknown without a database
         if database["ok"]:
             learner = await self._within(self._learning)
             parts["learner"] = learner
@@ -92,7 +92,7 @@ class HealthService:
         return found
 
     async def _within(self, look: Callable[[], Awaitable[dict[str, object]]]) -> dict[str, object]:
-        """What a part answers; a probe has its own patience, so none of them may take long."""
+        """A part's answer, with a time limit, since probes themselves have one."""
         try:
             async with asyncio.timeout(ANSWER_S):
                 return await look()

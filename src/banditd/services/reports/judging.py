@@ -1,4 +1,4 @@
-"""What judges, probes and classifiers cost, taken off what was saved: the one place where that is done."""
+"""Deducts the cost of judges, probes and classifiers from savings; the only place that does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from banditd.services.reports.headline import dollars_in_words
 
 
 class Beside(NamedTuple):
-    """Dollars spent beside the traffic: on calls of judges, of probes, of the classifier."""
+    """Dollars spent in addition to the traffic: on judges, probes and the classifier."""
 
     judges_usd: float
     probes_usd: float
@@ -22,21 +22,21 @@ class Beside(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BesideReader:
-    """The accounts of what is spent beside the traffic."""
+    """Reads the accounts of that spending."""
 
     judging: JudgingStore
     probing: ProbeStore
     classifying: ClassifierStore
 
     async def spent(self, policy: str, since_us: int | None, until_us: int | None) -> Beside:
-        """By whole hours."""
+        """What was spent, by whole hours."""
         judges_usd = await self.judging.spent_usd(policy, since_us, until_us)
         probes_usd = await self.probing.spent_usd(policy, since_us, until_us)
         return Beside(judges_usd, probes_usd, await self.classifying.spent_usd(policy, since_us, until_us))
 
 
 def less_judging(savings: Mapping[str, Any], beside: Beside) -> dict[str, object]:
-    """The fields of ``GET /v1/savings`` that change by it; none where nothing was spent. savings : the headline."""
+    """The fields of ``GET /v1/savings`` that change by it; empty if nothing was spent. savings : the headline."""
     beside_usd = sum(beside)
     if beside_usd <= 0.0:
         return {}

@@ -1,6 +1,6 @@
-"""The graduation report: what became of an arm that was granted a quota, and what to do with it.
+"""The graduation report: the result of an arm's onboarding quota, and a recommendation.
 
-Not the grant itself (``policy.is_onboarding``). ``assess`` is pure; the service gathers what it needs.
+Granting the quota is in ``policy.is_onboarding``. ``assess`` is pure; the service collects what it needs.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from banditd.services.policy import PolicyRuntime
 from banditd.services.reports.contrast import combination
 from banditd.services.reports.summaries import Row
 
-CONTENDS_FROM: Final = 0.05  # an arm that is the best with this probability is still in the race
-FEWEST_REWARDS: Final = 5  # below them the report judges the prior, not the arm
+CONTENDS_FROM: Final = 0.05  # an arm with at least this probability of being the best may still prove to be it
+FEWEST_REWARDS: Final = 5  # with fewer, the report would judge the prior, not the arm
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,12 @@ class Estimate:
 class Assessment:
     """A new arm on the traffic so far.
 
-    reward : expected if it had answered everything. incumbents : the same of the mix of the other enabled arms
-    that have no quota left, as they share each cluster's traffic; difference : between the two.
-    clusters : seen at all. leads : where its utility is the highest of the enabled arms. contends : where it leads
-    or is the best with a probability above ``CONTENDS_FROM``.
+    reward : expected if it had answered everything.
+    incumbents : the same for the other enabled arms without a quota left, mixed as they share each cluster's traffic.
+    difference : between the two.
+    clusters : number of known clusters.
+    leads : clusters in which its utility is the highest of the enabled arms.
+    contends : clusters in which it leads, or is the best with a probability above ``CONTENDS_FROM``.
     """
 
     reward: Estimate
@@ -65,13 +67,13 @@ class Assessment:
 def assess(
     view: RouteView, index: int, *, contexts: FloatArray, decisions: FloatArray, mix: IntArray, penalty: FloatArray
 ) -> Assessment | None:
-    """Judge one arm on the clusters' mean contexts.
+    """Assess one arm on the clusters' mean contexts.
 
     Parameters
     ----------
     index : of the arm in the view. contexts : float64 (n_clusters, n_features).
     decisions : float64 (n_clusters, n_arms), how many of each cluster's queries each arm has answered.
-    mix : indices of the incumbents. penalty : float64 (n_arms,), utility that money takes away.
+    mix : indices of the incumbents. penalty : float64 (n_arms,), utility that cost takes away.
 
     Returns
     -------
@@ -101,7 +103,9 @@ def assess(
 
 
 def _shares(decisions: FloatArray) -> FloatArray:
-    """Each cluster's shares of the arms: float64 (n_clusters, n), rows sum 1; all clusters' where one has none."""
+    """The arms' shares in each cluster: float64 (n_clusters, n), rows sum to 1; overall shares if a cluster has
+    none.
+    """
     overall = decisions.sum(axis=0)
     overall = overall / overall.sum() if overall.sum() > 0 else np.full(overall.shape, 1.0 / overall.size)
     totals = decisions.sum(axis=1, keepdims=True)
@@ -158,7 +162,7 @@ class OnboardingReports:
     async def reports(
         self, policy: str, arms: Sequence[Arm], usage: Mapping[str, ArmUsage], of: str | None = None
     ) -> Mapping[str, Mapping[str, object]]:
-        """By arm, of those (or of the one named ``of``) that were granted a quota; empty where there is none."""
+        """By arm, for those (or only ``of``) that had a quota; empty if there are none."""
         first = min((arm.created_at_us for arm in arms), default=0)
         granted = [arm for arm in arms if arm.onboarding_decisions and arm.created_at_us > first]
         runtime = self._runtimes[policy]
@@ -169,7 +173,7 @@ class OnboardingReports:
         contexts = runtime.cluster_contexts
         left = {arm.arm for arm in granted if is_onboarding(arm, usage.get(arm.arm), first)}
         names = [arm.arm for arm in wanted]
-        # Milliseconds of linear algebra, on immutable values: off the event loop.
+        # Milliseconds of linear algebra on immutable values, so in a thread.
         found = await asyncio.to_thread(self._assessments, runtime, names, left, contexts, rows)
         return {
             arm.arm: _report(arm, usage.get(arm.arm) or ArmUsage(arm=arm.arm), arm.arm in left, rows, found)
@@ -208,7 +212,7 @@ class OnboardingReports:
         }
 
     def _penalty(self, runtime: PolicyRuntime, view: RouteView) -> FloatArray:
-        """Utility that money takes away on a typical query, per arm of the view."""
+        """Utility that cost takes away on a typical query, per arm of the view."""
         per_usd = runtime.config.cost_weight / view.cost_scale_usd if view.cost_scale_usd > 0 else 0.0
         per_usd += self._budgets[runtime.name].general_price_per_usd()
         return per_usd * view.cost_usd(view.typical_input_tokens, view.output_tokens)

@@ -1,4 +1,4 @@
-"""What the reports read of the decisions that have one value of a tag."""
+"""Restricts report queries to the decisions with one value of a tag."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from banditd.services.reports.summaries import Row
 
 
 class OneValue:
-    """A ``ReportReader`` of the decisions that have one value of a tag; what is not kept by tag is of all."""
+    """A ``ReportReader`` of the decisions with one value of a tag; what is not stored by tag covers all decisions."""
 
     def __init__(self, reader: ReportReader, tags: TagReader, of: TagValue) -> None:
         self._reader = reader

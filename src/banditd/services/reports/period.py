@@ -10,11 +10,11 @@ from banditd.core.types import DAY_US, MICROSECONDS_PER_SECOND
 
 MAX_STEPS: Final = 2000
 MAX_PERIODS: Final = 100
-"""Steps of a report that is made anew for each of them."""
+"""Most steps of a report that is computed separately for each."""
 
 
 def period_of(since_us: int | None, until_us: int | None, step_s: int, now_us: int) -> tuple[int, int]:
-    """(since, until) in microseconds; a day up to now unless told.
+    """(since, until) in microseconds; by default the last day.
 
     Raises InvalidInputError for an empty period, or more than ``MAX_STEPS`` steps.
     """
@@ -30,9 +30,9 @@ def period_of(since_us: int | None, until_us: int | None, step_s: int, now_us: i
 def steps_of(
     since_us: int | None, until_us: int | None, step_s: int | None, now_us: int
 ) -> list[tuple[int | None, int | None]]:
-    """(since, until) of every step of a period, the last one cut at its end; none without ``step_s``.
+    """(since, until) of every step of a period, the last one cut at its end; empty without ``step_s``.
 
-    Raises InvalidInputError for an empty period, one without a beginning, or more than ``MAX_PERIODS`` steps.
+    Raises InvalidInputError for an empty period, one without a start, or more than ``MAX_PERIODS`` steps.
     """
     if since_us is not None and until_us is not None and since_us >= until_us:
         raise InvalidInputError("since must be before until", field="since")
@@ -47,7 +47,7 @@ def steps_of(
 
 
 def period_row(since_us: int | None, until_us: int | None) -> dict[str, object]:
-    """Of a report: from when to when, null for no limit."""
+    """A report's start and end; null for no limit."""
     return {
         "since": None if since_us is None else iso_time(since_us),
         "until": None if until_us is None else iso_time(until_us),

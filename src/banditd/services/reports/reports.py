@@ -1,7 +1,7 @@
-"""Looking: statistics, contexts, time series, the decision log, policies. Reads only.
+"""Statistics, contexts, time series, the decision log, policies. Read-only.
 
-Everything here is answered from roll-ups whose size does not grow with the number of decisions; only the
-decision log itself is read by pages. The arithmetic is ``summaries``'.
+Everything is answered from roll-ups whose size does not grow with the number of decisions; only the decision log
+itself is read, by pages. The arithmetic is in ``summaries``.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ STATS_SUMS: Final = (*ARM_SUMS, "degraded", "entropy_sum", *FIXED_ARM_SUMS)
 class ReportService:
     """Every read-only answer of the API. runtimes : of the policies that are served.
 
-    away : which of a policy's arms this process leaves alone at a moment, as ``Breakers.away``.
+    away : the arms of a policy that this process excludes at a moment, as ``Breakers.away``.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class ReportService:
         self.cluster_words = dict(enumerate(next(iter(runtimes.values())).builder.cluster_words)) if runtimes else {}
 
     def reading(self, reader: ReportReader) -> ReportService:
-        """The same reports of what another reader tells."""
+        """The same reports, from another reader."""
         other = copy.copy(self)
         other._reader = reader  # noqa: SLF001 - of the same class
         return other
@@ -87,7 +87,7 @@ class ReportService:
     # ------------------------------------------------------------ statistics
 
     async def stats(self, policy: str, window_s: int | None) -> dict[str, object]:
-        """A policy in numbers, over its life or the last ``window_s`` seconds.
+        """A policy's figures, over its life or the last ``window_s`` seconds.
 
         Raises
         ------
@@ -124,9 +124,9 @@ class ReportService:
     async def savings(
         self, policy: str, since_us: int | None = None, until_us: int | None = None, step_s: int | None = None
     ) -> dict[str, object]:
-        """What was saved and lost against the baseline, over a policy's life or a period of it.
+        """What was saved and lost against the baseline, over a policy's life or a period.
 
-        step_s : tells the same of every step of the period, too.
+        step_s : also report every step of the period.
 
         Raises NotFoundError : no such policy. InvalidInputError : an empty period, too many steps.
         """
@@ -144,21 +144,21 @@ class ReportService:
         }
 
     async def arm_statistics(self, policy: str) -> Mapping[str, Mapping[str, object]]:
-        """Per arm its row of ``stats`` over its life."""
+        """Each arm's row of ``stats`` over its life."""
         arms = await self._arms.arms(policy)
         rows = await self._reader.arm_totals(policy, None)
         changed, away = self._changes(policy)[0], self._away(policy, self._clock.now_us())
         return {str(row["arm"]): row for row in arm_rows(rows, arms, add_up(rows), changed, away)}
 
     async def exploration(self, policy: str, window_s: int) -> tuple[float | None, float | None]:
-        """(share of decisions not greedy, mean entropy of the probability vectors in nats), for gauges."""
+        """(share of decisions that were not greedy, mean entropy of the probability vectors in nats), for gauges."""
         since_us = self._clock.now_us() - window_s * MICROSECONDS_PER_SECOND
         total = add_up(await self._reader.arm_totals(policy, since_us, sums=("decisions", "explored", "entropy_sum")))
         decisions = total.get("decisions", 0.0)
         return ratio(total.get("explored", 0.0), decisions), ratio(total.get("entropy_sum", 0.0), decisions)
 
     async def contexts(self, policy: str) -> dict[str, object]:
-        """Per cluster of queries: its words, and how every arm did there. Raises NotFoundError."""
+        """For each cluster of queries: its words, and how every arm did there. Raises NotFoundError."""
         await self.arms_of(policy)
         by_cluster: dict[int, list[Row]] = {}
         for row in await self._reader.contexts(policy):
@@ -179,7 +179,7 @@ class ReportService:
     async def timeseries(
         self, policy: str, since_us: int | None, until_us: int | None, step_s: int
     ) -> dict[str, object]:
-        """The columns of ``stats`` per step and arm; a day up to now unless told otherwise.
+        """The columns of ``stats`` per step and arm; by default over the last day.
 
         Raises
         ------
@@ -204,8 +204,8 @@ class ReportService:
     async def decisions(self, filters: DecisionFilter) -> dict[str, object]:
         """A page of the log, newest first.
 
-        No index serves the filters by cluster, exploration, text and tag: such a page looks through ``_SEARCHED``
-        decisions at most, and its cursor says how far it came, though it be short. What cannot be read stands in
+        The filters by cluster, exploration, text and tag have no index: such a page searches at most ``_SEARCHED``
+        decisions, and its cursor says how far it got, even if the page is short. Unreadable rows are listed in
         ``damaged``.
         """
         end = None
@@ -252,7 +252,7 @@ class ReportService:
         return {"policies": found}
 
     async def policy_report(self, policy: str) -> dict[str, object]:
-        """Where a policy stands: its state, whether it has settled, and its statistics. Raises NotFoundError."""
+        """A policy's state, whether it has converged, and its statistics. Raises NotFoundError."""
         stats = await self.stats(policy, None)
         arms = await self.arms_of(policy)
         rewards = {str(row["arm"]): int(row["rewards"]) for row in stats["arms"]}  # type: ignore[attr-defined]  # our own list
@@ -284,7 +284,7 @@ class ReportService:
     # ------------------------------------------------------------ inside
 
     async def arms_of(self, policy: str) -> list[Arm]:
-        """Its arms. Raises NotFoundError for a policy that neither is served nor has left anything."""
+        """A policy's arms. Raises NotFoundError for a policy that is neither served nor in the database."""
         if self._snapshot(policy) is None:
             known = await self._arms.policies()
             if policy not in known:
@@ -313,7 +313,7 @@ class ReportService:
         return ({}, ()) if state is None else changes_of(state)
 
     def reference_of(self, policy: str) -> Reference:
-        """The arm that routing is measured against first: the promise's baseline, else the dearest enabled one."""
+        """The arm that routing is mainly compared with: the promise's baseline, else the dearest enabled one."""
         if policy not in self._runtimes:
             return Reference(None)
         arm, share, rule = self._promises.reference(policy)
@@ -335,7 +335,7 @@ class ReportService:
     def _posterior(
         self, policy: str, by_cluster: Mapping[int, Sequence[Row]]
     ) -> dict[tuple[int, str], tuple[float, float]]:
-        """(cluster, arm) to (mean, deviation) of its true mean reward, by the model and its misfit."""
+        """(cluster, arm) -> (mean, deviation) of its true mean reward, by the model including its discrepancy."""
         snapshot, state = self._snapshot(policy), self._state(policy)
         if snapshot is None or state is None or not snapshot.arms:
             return {}

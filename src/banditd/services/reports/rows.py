@@ -1,4 +1,4 @@
-"""Rows as the API shows them: sums to rates and intervals, times to ISO 8601. Pure; reads nothing itself."""
+"""Database rows as the API shows them: sums become rates and intervals, times become ISO 8601. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from banditd.services.reports.saved import SAVED_SUMS, saved_against
 from banditd.services.reports.summaries import MeanReward, Row, entropy_nats, mean_reward, normal_interval, ratio
 
 _VECTORS: Final = ("probability", "mean", "deviation", "cost_usd", "penalty", "own_probability")
-# Of the learner's state: bulky, and shown by ``/v1/stats`` as far as it says something.
+# Parts of the learner's state: bulky, and what is of interest is in ``/v1/stats``.
 _INTERNAL: Final = frozenset({"regimes", "stretches"})
 _PRIVATE: Final = frozenset({"body_hash", "queue_id"})
 REWARD_SUMS: Final = ("rewards", "weight", "weighted_reward", "weighted_square")
@@ -61,7 +61,7 @@ def public_decision(row: Mapping[str, object]) -> dict[str, object]:
 
 
 def with_times(row: Mapping[str, object]) -> dict[str, object]:
-    """A row of the database as the API shows it: ``*_at_us`` becomes ``*_at``; what is ours alone is left out."""
+    """A database row as the API shows it: ``*_at_us`` becomes ``*_at``; internal columns are left out."""
     shown: dict[str, object] = {}
     for name, value in row.items():
         if name in _PRIVATE:
@@ -122,7 +122,7 @@ def arm_rows(
     changed: Mapping[str, ChangeEvent] = MappingProxyType({}),
     away: Mapping[str, tuple[str, int]] = MappingProxyType({}),
 ) -> list[dict[str, object]]:
-    """A row per arm: the present ones in their order, then those that are gone. away : as ``Breakers.away``."""
+    """A row per arm: the present ones in order, then those that are gone. away : as ``Breakers.away``."""
     by_arm = {str(row["arm"]): row for row in rows}
     present = [arm.arm for arm in arms]
     known = {arm.arm: arm for arm in arms}
@@ -169,7 +169,7 @@ def _arm_row(arm: str, row: Row, total: Mapping[str, float], *, here: bool) -> d
 
 
 def _fixed(arm: str, row: Row, total: Mapping[str, float]) -> dict[str, object]:
-    """What sending everything to this arm would have cost, and would have saved."""
+    """What sending everything to this arm would have cost and saved."""
     eligible, decisions = int(row.get("fixed_decisions", 0)), int(total.get("decisions", 0))
     saved = saved_against(arm, row, total)
     cost, reason = saved.would_have_cost_usd, None
@@ -223,12 +223,13 @@ def posterior_cells(
     sums: Mapping[str, FloatArray],
     shape: tuple[int, ...],
 ) -> Cells:
-    """What was seen per cluster and arm, for ``cell_deviation``: today's sums, and the scatter over the log's life.
+    """The rewards per cluster and arm for ``cell_deviation``: today's sums, and the scatter over the log's life.
 
     Parameters
     ----------
-    by_cluster : a cluster's rows per arm. arms : in the order of the columns. sums : per arm float64
-        (2, n_clusters), weight and weighted reward; an arm without is as if never seen. shape : (n_clusters, n_arms).
+    by_cluster : a cluster's rows per arm. arms : in the order of the columns.
+    sums : per arm float64 (2, n_clusters), weight and weighted reward; a missing arm counts as never seen.
+    shape : (n_clusters, n_arms).
     """
     weight, reward, count, scatter = np.zeros((4, *shape))
     column = {arm: index for index, arm in enumerate(arms)}
@@ -248,7 +249,7 @@ def posterior_cells(
 
 
 def clear_winner(rows: Sequence[Row]) -> str | None:
-    """The arm of the highest mean reward, when its interval is clear of all others'; else None."""
+    """The arm with the highest mean reward, if its interval is above all others'; else None."""
     known = [(str(row["arm"]), reward_of(row)) for row in rows]
     rewarded = [(arm, reward) for arm, reward in known if reward.mean is not None]
     if len(rewarded) < 2:

@@ -1,4 +1,4 @@
-"""Dollars against one arm alone: the one way in which every report compares costs. Pure."""
+"""Dollars compared with one arm alone; every report compares costs in this way. Pure."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ _ROUNDING: Final = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """Dollars against one arm. basis : ``settled`` costs, ``predicted`` ones while too little is settled.
+    """Dollars compared with one arm.
 
-    compared : decisions that are in both figures. reason : why nothing compares.
+    basis : ``settled`` costs, or ``predicted`` ones while too few are settled.
+    compared : number of decisions in both figures.
+    reason : why there is no comparison.
     """
 
     spent_usd: float | None = None
@@ -33,7 +35,7 @@ class Saved:
         if self.spent_usd is None or self.would_have_cost_usd is None:
             return None
         difference = self.would_have_cost_usd - self.spent_usd
-        # What the baseline answered itself is the same dollars twice, added up in two orders.
+        # For the baseline's own answers both sums are the same dollars, added up in different orders.
         return 0.0 if abs(difference) <= _ROUNDING * self.would_have_cost_usd else difference
 
     @property
@@ -44,7 +46,7 @@ class Saved:
 
     @property
     def usd_per_decision(self) -> tuple[float | None, float | None]:
-        """(with that arm alone, as routed), over the decisions that are in both."""
+        """(with that arm alone, as routed), over the decisions in both figures."""
         if self.spent_usd is None or self.would_have_cost_usd is None:
             return None, None
         return ratio(self.would_have_cost_usd, self.compared), ratio(self.spent_usd, self.compared)
@@ -63,7 +65,7 @@ class Saved:
 
 
 def as_routed(compared: Iterable[Saved], total: Mapping[str, float]) -> tuple[float | None, str | None]:
-    """(mean cost of a decision as routed, its basis), as against the arm that compares most decisions."""
+    """(mean cost of a decision as routed, its basis), from the comparison that covers most decisions."""
     able = [one for one in compared if one.usd_per_decision[1] is not None]
     if able:
         most = max(able, key=lambda one: one.compared)
@@ -73,7 +75,7 @@ def as_routed(compared: Iterable[Saved], total: Mapping[str, float]) -> tuple[fl
 
 
 def alone_usd(saved: Saved, row: Row) -> float | None:
-    """Mean cost of a decision with that arm alone, on those that it could have answered; None without one."""
+    """Mean cost of a decision with that arm alone, over those that it could have answered; None if there are none."""
     cost = saved.usd_per_decision[0]
     return (
         cost if cost is not None else ratio(float(row.get("fixed_cost_usd", 0.0)), int(row.get("fixed_decisions", 0)))
@@ -81,7 +83,7 @@ def alone_usd(saved: Saved, row: Row) -> float | None:
 
 
 def saved_against(arm: str, row: Row, total: Mapping[str, float]) -> Saved:
-    """What was saved against ``arm``, whose sums are ``row``; ``total`` adds up all arms."""
+    """What was saved against ``arm``. row : its sums. total : the sums of all arms."""
     decisions, priced = int(total.get("decisions", 0)), int(row.get("fixed_decisions", 0))
     compared = int(row.get("compared_decisions", 0))
     if not decisions:

@@ -1,7 +1,7 @@
-"""What routing saves, and what that does to quality: against every arm alone, and against the best mix of arms. Pure.
+"""What routing saves and how it affects quality, against every arm alone and the best mix of arms. Pure.
 
-Costs are compared like with like, on the same decisions (``saved.py``), quality by doubly robust
-estimates with the interval of the design, on the rated decisions on which the arm could have been drawn.
+Costs are compared like with like, on the same decisions (``saved.py``). Quality is compared by doubly robust
+estimates with design-based intervals, on the rated decisions on which the arm could have been drawn.
 """
 
 from __future__ import annotations
@@ -26,17 +26,19 @@ from banditd.services.reports.verdicts import (
     verdict_on_routing,
 )
 
-# Answers that an arm's knowledge must be worth before it may stand in the best mix: the best of noisy means flatters.
+# Answers that an arm's estimate must be worth before it may be in the best mix: the best of noisy means is too high.
 MIXABLE: Final = 50.0
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The arm that routing is measured against first: a promise's baseline, else the dearest.
+    """The arm that routing is mainly compared with: a promise's baseline, else the dearest.
 
-    share : of the traffic that it gets at least. precision : to which the difference is to be known. keep : share of
-    its quality that is promised, None without a promise. missing : why there is no arm. billed : arms whose reported
-    dollars are so many times what their price says.
+    share : least share of the traffic that it gets.
+    precision : to which the difference should be known.
+    keep : promised share of its quality, or None.
+    missing : why there is no such arm.
+    billed : arms whose reported dollars differ from their price -> by which factor.
     """
 
     arm: str | None
@@ -49,14 +51,14 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class _Fixed:
-    """One arm alone: its sums, its mean cost of a decision, and the dollars against it."""
+    """One arm alone: its sums, its mean cost per decision, and the dollars compared with it."""
 
     arm: str
     sums: FixedArmSums
     cost_usd: float | None
     saved: Saved
-    complete: bool  # eligible for every decision, or taken out by a budget only
-    rated: int  # rated decisions of all that were drawn, also those that say nothing of it
+    complete: bool  # eligible for every decision, or only excluded by a budget
+    rated: int  # rated decisions among all drawn ones, including those that say nothing about this arm
 
 
 def savings(
@@ -98,8 +100,8 @@ def _against(one: _Fixed, pace: Pace, reference: Reference) -> dict[str, object]
     sums, ours_usd = one.sums, one.saved.usd_per_decision[1]
     saved = one.cost_usd - ours_usd if one.cost_usd is not None and ours_usd is not None and one.complete else None
     difference = difference_of(sums)
-    mine = one.arm == reference.arm
-    found = settles(sums, pace, share=reference.share if mine else 0.0, precision=reference.precision)
+    is_reference = one.arm == reference.arm
+    found = settles(sums, pace, share=reference.share if is_reference else 0.0, precision=reference.precision)
     cost_ratio = ratio(one.cost_usd, ours_usd) if saved is not None and one.cost_usd and ours_usd else None
     return {
         "arm": one.arm,
@@ -122,7 +124,7 @@ def _against(one: _Fixed, pace: Pace, reference: Reference) -> dict[str, object]
 
 
 def _reservation(one: _Fixed) -> str | None:
-    """Why there is no verdict, or what it leaves out; None where it is of everything."""
+    """Why there is no verdict, or what it leaves out; None if it covers everything."""
     reason = unknown_because(one.arm, one.sums)
     if reason is not None:
         return reason
@@ -132,7 +134,7 @@ def _reservation(one: _Fixed) -> str | None:
 
 
 def _mixture(fixed: Sequence[_Fixed], ours_usd: float | None) -> dict[str, object]:
-    """The best random mix of two arms at our cost, and our reward against it; of arms of which enough is known."""
+    """The best random mix of two well-known arms at our cost, and our reward compared with it."""
     unknown = [one.arm for one in fixed if not one.complete or one.sums.rated < one.rated or one.sums.worth < MIXABLE]
     known = [
         (one, reward)
@@ -164,7 +166,7 @@ def _mixture(fixed: Sequence[_Fixed], ours_usd: float | None) -> dict[str, objec
 
 
 def _combined(shares: Sequence[tuple[FixedArmSums, float]]) -> tuple[MeanEstimate, MeanEstimate]:
-    """(reward of a mix, ours less that). Estimates hang together, so their widths are added: at worst too careful."""
+    """(reward of a mix, ours minus that). Adds the widths of correlated estimates, which is at worst too cautious."""
     reward = sum(share * sums.estimate / sums.rated for sums, share in shares)
     gain = sum(share * sums.gain / sums.rated for sums, share in shares)
     half = sum(share * sums.half_width for sums, share in shares)

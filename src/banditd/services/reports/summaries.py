@@ -1,6 +1,6 @@
-"""From sums to what people read: intervals, entropies, percentiles, convergence. Pure; no clock, no I/O.
+"""From sums to figures for people: intervals, entropies, percentiles, convergence. Pure; no clock, no I/O.
 
-"Not enough data" is an answer here: None together with a reason, never a made-up number.
+"Not enough data" is a valid answer: None together with a reason, never an invented number.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from banditd.ope.fixed import Z
 
 Row: TypeAlias = Mapping[str, float | str]
 
-FEWEST_REWARDS: Final = 3  # below, an interval would say what was assumed of rewards, not what was seen
+FEWEST_REWARDS: Final = 3  # with fewer, an interval would reflect assumptions rather than data
 _T_FROM: Final = 30  # rewards from which the observed variance is trusted
 _SETTLED_SHIFT: Final = 0.05
 CONVERGENCE_SUMS: Final = ("decisions", "entropy_sum")
@@ -25,7 +25,7 @@ _ARM_REWARDS: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class MeanReward:
-    """Mean reward in [0, 1] of ``rewards`` rewarded decisions, with its 95 % interval; None where nothing says it."""
+    """Mean reward in [0, 1] of ``rewards`` rewarded decisions, with its 95 % interval; None if unknown."""
 
     rewards: int
     mean: float | None
@@ -161,7 +161,7 @@ def ratio(part: float, whole: float) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Has the selection settled? ``converged`` is None for "not enough data"."""
+    """Whether the selection has converged. ``converged`` is None if there is not enough data."""
 
     converged: bool | None
     reason: str
@@ -173,11 +173,11 @@ class Verdict:
 
 
 def convergence(steps: Sequence[Row], rewards_by_arm: Mapping[str, int]) -> Verdict:
-    """Whether a policy's selection has settled, from the newer half of its recent decisions against the older.
+    """Whether a policy's selection has settled: compares the newer half of its recent decisions with the older.
 
-    Settled means: the arms' shares differ by at most 0.05 (total variation) beyond what chance does, and the
-    mean entropy of the probability vectors by at most 0.05 of its maximum. It does not mean that the policy
-    is right, only that it no longer moves.
+    Settled means that the arms' shares differ by at most 0.05 (total variation) more than by chance, and the mean
+    entropy of the probability vectors by at most 0.05 of its maximum. It does not mean that the policy is right, only
+    that it no longer changes.
 
     Parameters
     ----------
@@ -226,7 +226,7 @@ class _Half:
 
 
 def _halves(steps: Sequence[Row]) -> tuple[_Half, _Half]:
-    """Steps of the first half of the decisions, and the others. A step is never torn apart."""
+    """The steps of the first half of the decisions, and the others; steps are not divided."""
     total = sum(float(row["decisions"]) for row in steps)
     halves = (_Half({}), _Half({}))
     seen, seen_before, bucket = 0.0, 0.0, None
@@ -242,7 +242,7 @@ def _halves(steps: Sequence[Row]) -> tuple[_Half, _Half]:
 
 
 def _shift(older: Mapping[str, int], newer: Mapping[str, int]) -> tuple[float, float]:
-    """Total variation between the shares, and what it would be on average if they came from one source."""
+    """Total variation between the shares, and its expectation if both come from the same distribution."""
     n_old, n_new = sum(older.values()), sum(newer.values())
     shift = by_chance = 0.0
     for arm in older.keys() | newer.keys():

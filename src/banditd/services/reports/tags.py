@@ -1,4 +1,4 @@
-"""Reports by tag: of the decisions with one value, or by the values of a tag; and what clusters are called."""
+"""Reports by tag: for the decisions with one value, or grouped by the values of a tag; and names of clusters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from banditd.services.reports.savings import estimate_answer, fixed_arm_sums
 from banditd.services.reports.summaries import Row, add_up, ratio
 
 SERIES: Final = 12
-"""Values that a time series tells apart; the others of the period are together."""
+"""Most values that a time series shows separately; the period's others are added up."""
 _MAX_NAME: Final = 80
 GROUP_SUMS: Final = (
     "decisions", "explored", *REWARD_SUMS, "spend_usd", "predicted_spend_usd", "latency_ms_sum", "latency_reports",
@@ -58,7 +58,7 @@ class TagReports:
     # ------------------------------------------------------------ tags and their values
 
     async def tags(self, policy: str) -> dict[str, object]:
-        """Every tag with counters, and its values, the most frequent first. Raises NotFoundError."""
+        """Every tag with counters, and its values, most frequent first. Raises NotFoundError."""
         await self._reports.arms_of(policy)
         by_tag: dict[str, list[tuple[str, int]]] = {}
         for tag, value, decisions in await self._tags.values(policy):
@@ -75,9 +75,9 @@ class TagReports:
         return {"policy": policy, "tags": found}
 
     async def value_of(self, policy: str, text: str) -> TagValue:
-        """What ``NAME:VALUE`` means: the longest tag that has counters, else all before the first colon.
+        """Parse ``NAME:VALUE``: the longest tag name that has counters, else everything before the first colon.
 
-        A name may hold colons. An empty value is all values without counters of their own.
+        Names may contain colons. An empty value means all values without counters of their own.
         """
         known = {tag for tag, _, _ in await self._tags.values(policy)}
         cuts = [at for at, letter in enumerate(text) if letter == ":" and at > 0]
@@ -89,7 +89,9 @@ class TagReports:
     async def rows_by_value(
         self, policy: str, tag: str, since_us: int | None, until_us: int | None, sums: Sequence[str]
     ) -> list[tuple[TagValue, list[Row]]]:
-        """Per arm ``sums`` (of ``ReportReader.arm_totals``) of every value; most decisions first, the rest last."""
+        """For every value the ``sums`` (of ``ReportReader.arm_totals``) per arm; most decisions first, the rest
+        last.
+        """
         by_value: dict[str, list[Row]] = {}
         for row in await self._tags.totals(policy, tag, None, since_us, until_us, sums):
             by_value.setdefault(str(row["value"]), []).append(row)
@@ -198,13 +200,13 @@ class TagReports:
             name = names(row["cluster"], row["words"])
             row |= {"name": name.name, "name_source": name.source}
             if of is not None:
-                # The model predicts for a cluster, not for those of its queries that have a tag.
+                # The model predicts for a whole cluster, not for its queries with a tag.
                 for arm in row["arms"]:
                     arm |= {"posterior_mean": None, "posterior_deviation": None, "posterior_interval": None}
         return answer | extra
 
     async def rename(self, policy: str, cluster: int, name: str | None) -> dict[str, object]:
-        """Name a cluster, or take its name back.
+        """Name a cluster, or remove its name.
 
         Raises
         ------
@@ -253,7 +255,7 @@ def _group(value: TagValue, rows: Sequence[Row]) -> dict[str, object]:
 
 
 def _cell(row: Row, of_value: int) -> dict[str, object]:
-    """One arm on the queries of one value. ``always`` is what it would earn on all of them that were rated."""
+    """One arm on the queries with one value. ``always``: what it would earn on all rated ones."""
     decisions = int(row["decisions"])
     always = fixed_arm_sums(row).mean_reward()
     return {
@@ -269,7 +271,7 @@ def _cell(row: Row, of_value: int) -> dict[str, object]:
 
 
 def _clear_winner(rows: Sequence[Row]) -> str | None:
-    """The arm that would earn most on all rated decisions, where its interval is clear of every other arm's."""
+    """The arm that would earn most on all rated decisions, if its interval is above every other arm's."""
     known = []
     for row in rows:
         always = fixed_arm_sums(row).mean_reward()
@@ -284,7 +286,7 @@ def _clear_winner(rows: Sequence[Row]) -> str | None:
 
 
 def _steps(tag: str, rows: Sequence[Row]) -> list[dict[str, object]]:
-    """Per step and value, the busiest values of the period apart and all others together."""
+    """Rows per step and value; the period's busiest values separately, all others together."""
     decisions: dict[str, int] = {}
     for row in rows:
         value = str(row["value"])
@@ -297,8 +299,8 @@ def _steps(tag: str, rows: Sequence[Row]) -> list[dict[str, object]]:
         together.setdefault((int(row["bucket_at_us"]), place), []).append(row)
     order = sorted(together.items(), key=lambda one: (one[0][0], one[0][1] == REST, -decisions.get(one[0][1], 0)))
     steps = []
-    for (bucket_at_us, value), mine in order:
-        added: dict[str, float | str] = {"arm": "", **add_up(mine)}
+    for (bucket_at_us, value), rows_of_step in order:
+        added: dict[str, float | str] = {"arm": "", **add_up(rows_of_step)}
         extra = step_row(added)
         del extra["arm"]
         steps.append({"at": iso_time(bucket_at_us), **TagValue(tag, value or None).fields(), **extra})

@@ -1,4 +1,4 @@
-"""Calls of upstreams in numbers: how many, how they ended, how long they took. Pure."""
+"""Upstream calls in figures: how many, how they ended, how long they took. Pure."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _Name = TypeVar("_Name", str, str | None)
 
 
 def upstream_report(recent: RecentCalls, upstreams: Mapping[str, str | None]) -> dict[str, object]:
-    """All calls together, by upstream and by arm.
+    """All calls together, by upstream, and by arm.
 
-    upstreams : arm to its upstream as configured now; an arm that is not there is one without.
+    upstreams : arm -> its upstream as configured now; missing arms have none.
     """
     by_arm: dict[str, list[AttemptGroup]] = {arm: [] for arm, name in upstreams.items() if name is not None}
     for group in recent.groups:
@@ -49,7 +49,7 @@ def upstream_report(recent: RecentCalls, upstreams: Mapping[str, str | None]) ->
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Calls:
-    """latency_ms, first_token_ms : of those that were answered and have one, float64. errors : by class."""
+    """latency_ms, first_token_ms : float64, of answered calls that reported one. errors : by class."""
 
     attempts: int
     errors: Mapping[str, int]

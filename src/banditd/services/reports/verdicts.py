@@ -1,7 +1,7 @@
-"""Verdicts about fixed arms in figures and words: "what would I have lost by always using X?" Pure.
+"""Verdicts on fixed arms, in figures and words: "what would I have lost by always using X?" Pure.
 
-A verdict is of routing against always that arm. It follows from the interval, and where the interval leaves it open
-it says what would close it.
+A verdict compares routing with always using that arm. It follows from the interval; if that leaves it open, the
+answer says what would settle it.
 """
 
 from __future__ import annotations
@@ -16,30 +16,32 @@ from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ope.fixed import FixedArmSums, MeanEstimate
 from banditd.ope.settling import ENOUGH_TO_FORETELL, decisions_to_settle
 
-# A difference in quality that nobody would notice.
+# A difference in quality too small to matter.
 NEGLIGIBLE: Final = 0.005
 DEFAULT_PRECISION: Final = 0.02
 PACE_SUMS: Final = ("drawn_rewards",)
 """Columns of ``ReportReader.against`` that ``Pace`` reads of all arms."""
-_LONGEST_S: Final = 365 * 86_400.0  # what lies further off is no date that anybody should be told
+_LONGEST_S: Final = 365 * 86_400.0  # dates further away are not reported
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast news come in. now_us : of the report. rated_per_s : decisions that get a reward, lately."""
+    """How fast rewards arrive. now_us : time of the report. rated_per_s : recently rewarded decisions per second."""
 
     now_us: int
     rated_per_s: float = 0.0
 
     @classmethod
     def of(cls, now_us: int, present_s: float | None, last_day: Mapping[str, float]) -> Pace:
-        """By the ``PACE_SUMS`` of the last day and the seconds of it that the policy was there, None for none."""
+        """The pace, from the last day's ``PACE_SUMS`` and the seconds of it that the policy existed (None: not at
+        all).
+        """
         rated = float(last_day.get("drawn_rewards", 0.0))
         return cls(now_us) if present_s is None else cls(now_us, rated / present_s)
 
 
 def difference_of(sums: FixedArmSums) -> MeanEstimate | None:
-    """What routing earned more than the arm would have, per decision; None without a rated one."""
+    """How much more routing earned than the arm would have, per decision; None without rated decisions."""
     gain = sums.mean_gain()
     if gain is None:
         return None
@@ -48,7 +50,9 @@ def difference_of(sums: FixedArmSums) -> MeanEstimate | None:
 
 
 def verdict_on_routing(difference: MeanEstimate | None) -> str | None:
-    """``better``, ``worse``, ``as good`` (not worse by more than NEGLIGIBLE), ``unclear``; None without interval."""
+    """``better``, ``worse``, ``as good`` (not worse by more than NEGLIGIBLE), ``unclear``; None without an
+    interval.
+    """
     if difference is None or difference.interval is None:
         return None
     low, high = difference.interval
@@ -56,13 +60,13 @@ def verdict_on_routing(difference: MeanEstimate | None) -> str | None:
 
 
 def unknown_because(arm: str, sums: FixedArmSums) -> str | None:
-    """Why there is no interval; None where there is one."""
+    """Why there is no interval; None if there is one."""
     if sums.half_width < float("inf"):
         return None
     if sums.rated == 0 and sums.unsupported:
         return (
-            f"{arm} could not be drawn on any of the {sums.unsupported:,} rated decisions, nothing is known of it: "
-            "give it a min_share, or make it the baseline of a promise"
+            f"{arm} could not be drawn on any of the {sums.unsupported:,} rated decisions, so nothing is known of "
+            "it: give it a min_share, or make it the baseline of a promise"
         )
     if sums.rated == 0:
         return f"no decision that {arm} could have answered has a reward so far"
@@ -75,9 +79,9 @@ def unknown_because(arm: str, sums: FixedArmSums) -> str | None:
 def settles(
     sums: FixedArmSums, pace: Pace, *, share: float, precision: float = DEFAULT_PRECISION
 ) -> dict[str, object] | None:
-    """What would tell whether routing is better or worse, or show that they differ by less than ``precision``.
+    """What would show whether routing is better or worse, or that they differ by less than ``precision``.
 
-    None where that is known, or can never be. share : of the traffic that the arm gets at least from now on.
+    None if that is known, or can never be. share : least share of the traffic that the arm gets from now on.
     """
     difference = difference_of(sums)
     if verdict_on_routing(difference) not in {None, "unclear"}:
@@ -88,7 +92,7 @@ def settles(
 
 
 def settled_at(sums: FixedArmSums, pace: Pace, wanted: float, *, share: float) -> dict[str, object] | None:
-    """When the half-width will be ``wanted``; None where it is, never will be, or rewards are too few to say."""
+    """When the half-width will be ``wanted``; None if it already is, never will be, or there are too few rewards."""
     if sums.rated < ENOUGH_TO_FORETELL:
         return None
     share = max(share, sums.worth / sums.rated if sums.rated else 0.0)
@@ -106,12 +110,15 @@ def settled_at(sums: FixedArmSums, pace: Pace, wanted: float, *, share: float) -
 
 
 def settled_by(found: dict[str, object] | None) -> str:
-    """The end of a sentence: "", or when the answer will be known."""
+    """The end of a sentence: empty, or when the answer will be known."""
     return "" if found is None else f"; it should be settled {found['words']}"
 
 
 def arm_in_words(arm: str, sums: FixedArmSums, cost_ratio: float | None, found: dict[str, object] | None) -> str:
-    """One sentence on always using ``arm``. cost_ratio : its cost over ours; None where they do not compare."""
+    """One sentence on always using ``arm``.
+
+    cost_ratio : its cost divided by ours; None if they cannot be compared.
+    """
     gain = sums.mean_gain()
     price = "" if cost_ratio is None else f", at {cost_in_words(cost_ratio)}"
     if gain is None or gain.interval is None:
@@ -129,24 +136,26 @@ def arm_in_words(arm: str, sums: FixedArmSums, cost_ratio: float | None, found: 
 
 
 def share_in_words(share: float) -> str:
-    """A share as per cent, as short as it may be: "5 %", "0.5 %"."""
+    """A share as a short percentage: "5 %", "0.5 %"."""
     percent = 100.0 * share
     return f"{percent:.0f} %" if percent >= 9.95 or abs(percent - round(percent)) < 0.05 else f"{percent:.2g} %"
 
 
 def number_in_words(value: float) -> str:
-    """Two figures: "2.7", "14", "0.31"."""
+    """Two significant digits: "2.7", "14", "0.31"."""
     return f"{value:.0f}" if value >= 9.95 else f"{value:.2g}"
 
 
 def cost_in_words(ratio: float) -> str:
-    """A cost over another one: "the same cost", "2.7 times the cost"."""
+    """A ratio of costs: "the same cost", "2.7 times the cost"."""
     number = number_in_words(ratio)
     return "the same cost" if number == "1" else f"{number} times the cost"
 
 
 def time_in_words(at_us: int, now_us: int) -> str:
-    """When, as near as an extrapolation may say: "by about 14:00 UTC", "by about Tuesday", "by about 3 March"."""
+    """A predicted time, no more precise than it can be: "by about 14:00 UTC", "by about Tuesday", "by about 3
+    March".
+    """
     now, at = (datetime.fromtimestamp(us / MICROSECONDS_PER_SECOND, UTC) for us in (now_us, at_us))
     if at - now < timedelta(hours=1):
         return "within the hour"

@@ -1,7 +1,7 @@
-"""How the jobs that read the log go through it."""
+"""How jobs that read the log page through it."""
 
 from typing import Final
 
 BATCH: Final = 500  # rows of one transaction
 OVERLAP_US: Final = 600 * 1_000_000
-"""Decisions commit a little after their time stamp; looking back this far misses none of them."""
+"""Decisions commit slightly later than their time stamp; jobs look back this far so as to miss none."""

@@ -1,4 +1,4 @@
-"""Keeping budgets current between decisions."""
+"""Keeps budgets current between decisions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 class BudgetUpkeep:
-    """Looks at what other replicas have spent, and keeps this one's prices for a restart."""
+    """Reads what other replicas have spent, and saves this process' prices for a restart."""
 
     def __init__(self, *, books: Mapping[str, BudgetBook], clock: Clock) -> None:
         self._books = books
@@ -28,7 +28,7 @@ class BudgetUpkeep:
                 await book.save(now_us)
 
     async def end(self) -> None:
-        """Run for the last time. Where the database is away, older prices are what is kept; no spending is lost."""
+        """Run for the last time. If the database is unavailable, older saved prices remain; no spending is lost."""
         try:
             await self.run()
         except StorageUnavailableError as error:

@@ -11,7 +11,7 @@ from banditd.services.policy import PolicyRuntime
 from banditd.services.upkeep.batches import BATCH, OVERLAP_US
 
 logger = logging.getLogger(__name__)
-_CLOCK_SLACK_US: Final = 60 * 1_000_000  # a clock that was set back by less than this was only corrected
+_CLOCK_SLACK_US: Final = 60 * 1_000_000  # a clock set back by less than this was merely corrected
 
 
 class Defaults(Protocol):
@@ -19,7 +19,7 @@ class Defaults(Protocol):
 
 
 class DefaultRewards:
-    """Gives each policy's ``default_reward``, where there is one."""
+    """Gives each policy's ``default_reward``, if it has one."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class DefaultRewards:
         self._clock = clock
 
     async def run(self) -> None:
-        """Give decisions whose window closed without a reward their policy's default, where there is one."""
+        """Give decisions whose window closed without a reward their policy's default, if it has one."""
         now_us = self._clock.now_us()
         for name, runtime in self._runtimes.items():
             await self._give_defaults(name, runtime.config.rewards.default_reward, now_us)
@@ -50,18 +50,18 @@ class DefaultRewards:
                 await self._jobs.set_cursor(cursor, 0)
             return
         if not reached_us:
-            # A default set just now is for windows that close from now on, not for the whole log: the cursor begins
-            # where even the look back does not reach before this moment.
+            # A new default applies to windows that close from now on, not to the whole log: the cursor starts so late
+            # that even looking back does not reach before this moment.
             await self._jobs.set_cursor(cursor, now_us + OVERLAP_US)
             return
         if reached_us > now_us + OVERLAP_US + _CLOCK_SLACK_US:
-            # A clock that was ahead set it, and gave every default that was due by now; looking back finds the rest.
+            # Set by a clock that was ahead, when every default due by now was given; looking back finds the rest.
             logger.warning("job.cursor_from_the_future", extra={"cursor": cursor})
             reached_us = now_us
         while True:
             due = await self._rewards.unrewarded(policy, reached_us - OVERLAP_US, now_us, BATCH)
             given = await self._defaults.default(policy, [d.decision_id for d in due], value) if due else 0
-            # Those just defaulted are unrewarded no longer, so the same stretch gives the next ones.
+            # Those just given a default now have a reward, so the same range returns the next ones.
             if len(due) < BATCH or not given:
                 break
         await self._jobs.set_cursor(cursor, max(now_us, reached_us))

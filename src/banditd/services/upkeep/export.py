@@ -1,7 +1,4 @@
-"""Write the decision log to a file (JSON lines, or Parquet when pyarrow is installed), or what it taught as a prior.
-
-Reads only.
-"""
+"""Exports the decision log to a file (JSON lines or Parquet), or what was learned as a prior. Read-only."""
 
 from __future__ import annotations
 
@@ -31,11 +28,11 @@ class RowWriter(Protocol):
 
 
 class LogReader(Protocol):
-    """The log, wherever its rows live."""
+    """Reads the log, wherever its rows are stored."""
 
     @property
     def columns(self) -> Mapping[str, str]:
-        """Name to Arrow type, of each column."""
+        """Column name -> Arrow type."""
 
     def stream(self, policy: str | None, *, batch_rows: int = 1000) -> AsyncIterator[Mapping[str, object]]:
         """Every decision with its merged reward and usage, oldest first."""
@@ -57,7 +54,7 @@ class JsonLinesWriter:
 
 
 def writer_of(path: Path, columns: Mapping[str, str]) -> Callable[[Path], RowWriter]:
-    """The kind of writer by the file's ending: .parquet, or .jsonl. columns : those of the log.
+    """The writer for the file's ending: .parquet, or .jsonl. columns : those of the log.
 
     Raises
     ------
@@ -80,9 +77,9 @@ async def export_log(
 ) -> int:
     """Write every decision with its merged reward and usage, oldest first. Returns the number of rows.
 
-    ``damaged`` is told the id of each row that is not what was once stored, and why; it is left out.
+    damaged : called with (id, reason) for each damaged row, which is left out.
 
-    The file gets its name when it is whole: until then, and for good after a failure, what was there before stays.
+    The file is replaced only once it is complete: until then, and after a failure, the former file stays.
 
     Raises
     ------
@@ -104,8 +101,8 @@ async def export_log(
 
 @contextmanager
 def _once_whole(path: Path) -> Iterator[Path]:
-    """A place to write to, which takes the name ``path`` at the end and is gone after a failure."""
-    target = path.resolve()  # of a link, what it points to is replaced
+    """A temporary file that replaces ``path`` at the end, or is deleted after a failure."""
+    target = path.resolve()  # for a link, replace what it points to
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.unfinished")
     try:
         yield unfinished
@@ -117,7 +114,7 @@ def _once_whole(path: Path) -> Iterator[Path]:
 
 
 async def export_prior(policy: str, schema: FeatureSchema, settings: PolicySettings, store: LearningStore) -> Prior:
-    """What a policy has learned, from its stored segments: no pass over the log.
+    """What a policy has learned, from its stored segments, without reading the log.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The decision log as Parquet: one type per column, whatever the first rows hold. Needs pyarrow."""
+"""The decision log as Parquet, with fixed column types. Needs pyarrow."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from banditd.core.errors import ConfigurationError
 class ParquetWriter:
     """One row group per batch; vectors are lists, mappings and lists of them are JSON text.
 
-    columns : name to Arrow type (``LogReader.columns``). Types are never guessed from rows: of a column that is
-    null at first (no reward, no budget yet) they would say nothing.
+    columns : name -> Arrow type (``LogReader.columns``). Types are never inferred from rows: a column may be null at
+    first (no reward, no budget yet).
     """
 
     def __init__(self, path: Path, columns: Mapping[str, str]) -> None:
@@ -44,7 +44,7 @@ class ParquetWriter:
 
         Raises
         ------
-        ValueError : a column that has no type here; left out, it would be missed too late.
+        ValueError : a column without a type, which must not be lost silently.
         """
         unknown = {name for row in rows for name in row} - self._columns.keys()
         if unknown:

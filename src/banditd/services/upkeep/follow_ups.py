@@ -1,4 +1,4 @@
-"""What follows answers, counted, and rewarded where that is configured: one place, whoever has told of it."""
+"""Counts follow-ups of answers (asked again, escalated) and, if configured, rewards them; whoever reported them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from banditd.services.walks import RewardInput, Rewards
 
 logger = logging.getLogger(__name__)
 LOOKED_BACK_S: Final = 7200
-"""Who asks again for an older answer is not heard: it would be read anew at every look."""
+"""Follow-ups of older answers are ignored, because every look would have to read them again."""
 CLOCK_SLACK_S: Final = 60
 
 
 class FollowUps:
-    """Counts each follow-up once in this process, and gives ``regeneration_reward`` once of all."""
+    """Counts each follow-up once in this process, and gives ``regeneration_reward`` once among all processes."""
 
     def __init__(
         self,
@@ -39,10 +39,10 @@ class FollowUps:
         self._clock = clock
         self._metrics = metrics
         self._counted: dict[str, frozenset[tuple[str, str]]] = {}
-        self._refused: set[str] = set()  # that can have no reward: nobody asks for it again
+        self._refused: set[str] = set()  # decisions that cannot have a reward, not to be tried again
 
     async def run(self) -> None:
-        """Look at the answers of the last two hours that something has followed."""
+        """Look at the answers of the last two hours that have a follow-up."""
         now_us = self._clock.now_us()
         since_us = now_us - LOOKED_BACK_S * MICROSECONDS_PER_SECOND
         until_us = now_us + CLOCK_SLACK_S * MICROSECONDS_PER_SECOND  # of another replica's clock
@@ -55,7 +55,7 @@ class FollowUps:
                 await self._give(name, found, reward)
 
     def _count(self, policy: str, found: Sequence[FollowUp]) -> None:
-        """What was there at the first look is another process's, or a former life's."""
+        """Count new follow-ups; those present at the first look were counted before by some process."""
         seen = {(one.decision_id, "regenerated"): one.arm for one in found if one.regenerated}
         seen |= {(one.decision_id, "escalated"): one.arm for one in found if one.escalated}
         known = self._counted.get(policy)

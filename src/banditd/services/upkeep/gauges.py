@@ -1,4 +1,4 @@
-"""Bringing the gauges of /metrics up to date."""
+"""Updates the gauges of /metrics."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class BudgetGauges:
         self._metrics = metrics
 
     async def run(self) -> None:
-        """Set them."""
+        """Update them."""
         now_us = self._clock.now_us()
         for name, book in self._books.items():
             await self._observe(name, book, now_us)
@@ -50,7 +50,7 @@ class BudgetGauges:
         for rule in book.rules:
             if rule.of != ALL:
                 continue
-            # Of the present window: one that ended says nothing of today, and other replicas may have begun this one.
+            # The present window's account, which another replica may have opened; an ended one is out of date.
             key = AccountKey(policy, rule.name, ALL, window_of(rule.per, now_us)[0])
             seen = book.known(key)
             totals = seen.totals if seen else (await self._accounts.accounts([key])).get(key, AccountTotals())
@@ -85,7 +85,7 @@ class Gauges:
         self._metrics = metrics
 
     async def run(self) -> None:
-        """Read what they show and set them."""
+        """Read the present values and set them."""
         self._metrics.set_rows(await self._totals.totals())
         log_bytes = self._maintenance.log_bytes()
         if log_bytes is not None:

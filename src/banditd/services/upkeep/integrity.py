@@ -1,4 +1,4 @@
-"""Looking for damage: rows of the log, and statistics that are not what the rewards give."""
+"""Looks for damage: damaged rows of the log, and statistics that do not match the rewards."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from banditd.services.policy import PolicyRuntime
 
 
 class Integrity:
-    """Looks at ``sample`` rows and ``sample`` contributions of each policy in a run."""
+    """Checks ``sample`` rows and ``sample`` contributions of each policy per run."""
 
     def __init__(self, *, runtimes: Mapping[str, PolicyRuntime], learning: LearningStore, sample: int) -> None:
         self._runtimes = runtimes
@@ -20,13 +20,13 @@ class Integrity:
         self._checked_to: dict[str, str | None] = {}
 
     async def run(self) -> None:
-        """Recompute a sample of contributions from their rewards; a difference is a bug and an alarm.
+        """Recompute a sample of contributions from their rewards; a difference is a bug and raises an alarm.
 
-        The rows of the log are read one stretch after the other, so that after some runs each was looked at.
+        The log's rows are read section by section, so that all are checked after some runs.
 
         Raises
         ------
-        InvariantError : a stored contribution is not what its rewards give, or a row of the log is damaged.
+        InvariantError : a stored contribution does not match its rewards, or a row of the log is damaged.
         """
         for name, runtime in self._runtimes.items():
             damaged, self._checked_to[name] = await self._learning.check_rows(
@@ -41,7 +41,7 @@ class Integrity:
             wrong = [
                 item.decision_id
                 for item in sample
-                # Queued decisions may lag, those of another feature schema wait for a learner of theirs.
+                # Queued decisions may lag; those of another feature schema wait for its learner.
                 if not item.queue_ids
                 and item.damage is None
                 and item.schema_hash == runtime.builder.schema.hash

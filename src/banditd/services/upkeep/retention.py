@@ -1,4 +1,4 @@
-"""What is merged or deleted when it is old enough."""
+"""Merges or deletes what is old enough."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from banditd.services.upkeep.batches import BATCH
 class Retention:
     """Keeps decisions for ``retention_days`` (0: for ever) and request keys for ``idempotency_s`` seconds.
 
-    judging, probing, comparing : texts that waited too long for their judge go too, also where it is not configured
-    any more. shadows : what deleted ones have left goes.
+    judging, probing, comparing : texts that waited too long for their judge are deleted too, even if that is no
+    longer configured.
+    shadows : what deleted shadows have left behind is deleted.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Retention:
         await self._maintenance.compact_rollups(self._clock.now_us())
 
     async def run(self) -> None:
-        """Delete request keys, sessions and decisions older than configured; statistics and roll-ups stay."""
+        """Delete old request keys, sessions and decisions; statistics and roll-ups stay."""
         await self._maintenance.make_partitions(self._clock.now_us())
         while await self._judging.drop(self._clock.now_us(), {}):
             pass

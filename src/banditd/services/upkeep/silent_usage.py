@@ -1,4 +1,4 @@
-"""Settling decisions whose usage never came."""
+"""Settles decisions whose usage was never reported."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from banditd.services.upkeep.batches import BATCH, OVERLAP_US
 
 
 class SilentUsage:
-    """Charges the predicted cost where nobody has reported usage for ``window_s`` seconds."""
+    """Charges the predicted cost if no usage is reported within ``window_s`` seconds."""
 
     def __init__(
         self,
@@ -28,14 +28,14 @@ class SilentUsage:
         self._window_us = int(window_s * 1e6)
 
     async def run(self) -> None:
-        """Settle decisions whose usage never came at their predicted cost, and those never activated at nothing.
+        """Settle decisions without usage at their predicted cost, and those never activated at nothing.
 
-        The time to report usage begins when a decision serves: a deferred one with its activation.
+        The time limit starts when a decision serves: for a deferred one with its activation.
         """
         until_us = self._clock.now_us() - self._window_us
         for name in self._runtimes:
             cursor = f"usage_silence:{name}"
-            # Not beyond now: a clock that was ahead may have set it.
+            # At most now: it may have been set by a clock that was ahead.
             since_us = max(0, min(await self._jobs.cursor(cursor), until_us) - OVERLAP_US)
             while True:
                 silent = await self._rewards.silent_usage(name, since_us, until_us, BATCH)

@@ -205,8 +205,8 @@ def _require_empty_file(place: Path) -> None:
         try:
             with engine.connect() as connection:
                 there = frozenset(inspect(connection).get_table_names()) - {"alembic_version"}
-                mine = {table.name for table in copied_tables()}
-                filled = filled_tables(connection) - _seeded_tables() if mine <= there else there
+                copied = {table.name for table in copied_tables()}
+                filled = filled_tables(connection) - _seeded_tables() if copied <= there else there
         finally:
             engine.dispose()
     except Exception as error:
@@ -290,10 +290,10 @@ def _stream(source: URL, target: Engine, *, replace: bool, progress: Progress) -
     except BanditdError:
         raise
     except Exception as error:
-        mine = driver_errors.translate(error)
-        if mine is error or "is full" in str(error):
+        translated = driver_errors.translate(error)
+        if translated is error or "is full" in str(error):
             raise
-        raise mine from error
+        raise translated from error
     finally:
         origin.dispose()
 

@@ -45,7 +45,7 @@ _FILE: Final = "part.db"
 class WholeLog:
     """Reads the log of one database and its archive. folder : None where no archive is configured.
 
-    ``taught`` and ``coverage`` make it a ``ports.EvaluationLog``.
+    ``taught`` and ``coverage`` make it a ``ports.evaluations.EvaluationLog``.
     """
 
     columns: Final[Mapping[str, str]] = ARROW_TYPES | OUTCOME_TYPES
