@@ -7,7 +7,7 @@ import pytest
 from banditd.ope.reference import Verdict
 from banditd.services.promising.reports import settled_by
 
-FEW = "more rewarded answers of the baseline: there are too few to say how many"
+FEW = "at least {} more rewarded decisions: there are too few to say how many"
 
 
 def verdict(rated: int, worth: float) -> Verdict:
@@ -15,9 +15,9 @@ def verdict(rated: int, worth: float) -> Verdict:
     return Verdict(rated, 0, worth, **found)
 
 
-@pytest.mark.parametrize(("rated", "worth"), [(0, 0.0), (2, 2.0), (19, 10.0)])
-def test_of_a_few_rewards_it_says_that_they_are_too_few(rated: int, worth: float) -> None:
-    assert settled_by(verdict(rated, worth), 0.95) == FEW
+@pytest.mark.parametrize(("rated", "worth", "least"), [(0, 0.0, 50), (2, 2.0, 48), (19, 9.6, 41)])
+def test_of_a_few_rewards_it_says_only_how_many_are_needed_at_least(rated: int, worth: float, least: int) -> None:
+    assert settled_by(verdict(rated, worth), 0.95) == FEW.format(least)
 
 
 def test_of_enough_it_says_how_many_more_and_nothing_of_what_is_known() -> None:

@@ -214,10 +214,10 @@ def _quality(verdict: Verdict) -> dict[str, object]:
 
 def _lost(verdict: Verdict) -> dict[str, object]:
     """Percentage points by which the baseline would have earned more than was earned."""
-    if verdict.reward is None or verdict.baseline_reward is None or verdict.half_width is None:
+    if verdict.reward is None or verdict.baseline_reward is None or verdict.gain is None:
         return {"points": None, "interval": None}
-    points, half = 100.0 * (verdict.baseline_reward - verdict.reward), 100.0 * verdict.half_width
-    return {"points": points, "interval": [points - half, points + half]}
+    points = 100.0 * (verdict.baseline_reward - verdict.reward)
+    return {"points": points, "interval": [100.0 * end for end in verdict.gain]}
 
 
 def settled_by(verdict: Verdict, keep: float) -> str | None:
@@ -225,7 +225,8 @@ def settled_by(verdict: Verdict, keep: float) -> str | None:
     if verdict.held(keep) != "unknown":
         return None
     if verdict.rated < ENOUGH_TO_FORETELL or verdict.worth <= 0.0 or verdict.half_width is None:
-        return "more rewarded answers of the baseline: there are too few to say how many"
+        least = max(math.ceil(ENOUGH_WORTH - verdict.worth), 1)  # no decision is worth more than one answer
+        return f"at least {least} more rewarded decisions: there are too few to say how many"
     more = verdict.rated * (ENOUGH_WORTH / verdict.worth - 1.0)
     if verdict.reward is not None and verdict.baseline_reward is not None:
         distance = abs(verdict.reward / (keep - TOLERANCE) - verdict.baseline_reward)
