@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from banditd.deciding.keeper import Keeper, PromiseRule
+from banditd.deciding.keeper import PromiseRule
 from banditd.obs.metrics import Metrics
 from banditd.ope.fixed import FixedArmSums
 from banditd.ope.reference import ENOUGH_WORTH, Verdict, verdict_of
@@ -147,7 +147,7 @@ def _standing(runtime: PolicyRuntime, book: PromiseBook, standing: Standing) -> 
     budget = book.overruling(standing)
     verdict = keeper.verdict()
     return {
-        "state": _state(runtime, book, keeper, budget),
+        "state": _state(runtime, book, standing, budget),
         "budget": budget,
         "share": keeper.pledge().share,
         "price_per_usd": keeper.terms.price_per_usd,
@@ -165,11 +165,11 @@ def _listed(value: object) -> list[dict[str, object]]:
     return value if isinstance(value, list) else []
 
 
-def _state(runtime: PolicyRuntime, book: PromiseBook, keeper: Keeper, budget: str | None) -> str:
+def _state(runtime: PolicyRuntime, book: PromiseBook, standing: Standing, budget: str | None) -> str:
     """The state of the terms, unless something outside of them takes precedence."""
-    view, state = book.view, keeper.terms.state
-    name = view.arms[keeper.baseline].arm
-    if not view.serves[keeper.baseline]:
+    keeper, name = book.keepers[standing], standing[1]
+    state = keeper.terms.state
+    if not book.view.serves[keeper.baseline] or book.baseline_fails(standing):
         return "baseline_away"
     if budget is not None:
         return "budget_rules"
