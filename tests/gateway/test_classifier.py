@@ -155,6 +155,7 @@ async def test_who_sets_the_tag_or_has_an_arm_already_is_not_asked_about(serve: 
     [
         (" CODE\n", "code", "labelled"),
         ("Plain\t prose", "plain prose", "labelled"),
+        ("<think>\nIs it prose?\n</think>\n\ncode", "code", "labelled"),
         ("code.", None, "no_label"),
         ("It is code", None, "no_label"),
         ("", None, "no_label"),

@@ -184,6 +184,62 @@ async def test_a_conversation_that_its_upstream_keeps_goes_on_there(talk: Talk, 
     assert len(set(arms)) == 1
 
 
+SCHEMA = {"type": "object", "properties": {f"field_{n}": {"description": "x" * 90} for n in range(40)}}
+LONG_CALL = {"path": "a.py", "text": "def f():\n    return 1\n" * 200}
+
+
+@pytest.mark.parametrize(
+    ("path", "plain", "tools", "calls"),
+    [
+        (
+            "chat/completions",
+            {"messages": [user("hi")]},
+            {"tools": [{"type": "function", "function": {"name": "look", "parameters": SCHEMA}}]},
+            {"messages": [user("hi"), {**CALL, "tool_calls": [{"id": "c", "type": "function", "function": {
+                "name": "look", "arguments": json.dumps(LONG_CALL)}}]}, {**RESULT, "tool_call_id": "c"}]},
+        ),
+        (
+            "messages",
+            {"messages": [user("hi")], "max_tokens": 9},
+            {"tools": [{"name": "look", "input_schema": SCHEMA}]},
+            {"messages": [user("hi"), {"role": "assistant", "content": [
+                {"type": "tool_use", "id": "c", "name": "look", "input": LONG_CALL}]}, user("on")]},
+        ),
+        (
+            "responses",
+            {"input": [user("hi")]},
+            {"tools": [{"type": "function", "name": "look", "parameters": SCHEMA}]},
+            {"input": [user("hi"), {"type": "function_call", "name": "look", "call_id": "c",
+                "arguments": json.dumps(LONG_CALL)},
+                {"type": "function_call_output", "call_id": "c", "output": "42"}]},
+        ),
+    ],
+)  # fmt: skip
+async def test_tools_and_their_calls_count_as_input(
+    faulty: Faulty, sqlite_url: str, monkeypatch: pytest.MonkeyPatch, path: str, plain: Any, tools: Any, calls: Any
+) -> None:
+    """They are most of what agents send: neither a predicted cost nor a window may leave them out."""
+    monkeypatch.setenv("UPSTREAM_KEY", KEY)
+    small = {"arm": "small", "upstream": "up", "upstream_model": "ok", "context_window_tokens": 700, "price": CACHED}
+    large = {"arm": "large", "upstream": "up", "upstream_model": "ok", "price": CACHED}
+    async with talking(faulty, sqlite_url, [small, large]) as talk:
+
+        async def predicted(more: Any) -> tuple[float, dict[str, str]]:
+            body = {"model": "banditd/auto", **plain, **more, "banditd": {"explain": True}}
+            async with talk.http.post(f"{talk.served.base}/{path}", json=body) as got:
+                assert got.status == 200, await got.text()
+                details = (await got.json())["banditd"]
+            costs = {one["arm"]: one["cost_usd"] for one in details["arms"]}
+            return costs["large"], details["exclusions"]
+
+        alone, nobody = await predicted({})
+        assert nobody == {}
+        for more in (tools, calls):
+            cost_usd, exclusions = await predicted(more)
+            assert cost_usd - alone > 900 * CACHED["usd_per_mtok_in"] / 1e6
+            assert exclusions == {"small": "context_window"}
+
+
 async def test_an_unnamed_conversation_is_told_by_its_beginning_and_by_its_user(talk: Talk) -> None:
     same = {(await talk.turn(messages))["session_id"] for messages in (ASKED, OPEN, CLOSED)}
     others = [

@@ -54,6 +54,14 @@ async def test_the_file_that_is_written_serves_the_first_call(faulty: Faulty, em
             assert answer.headers["x-banditd-arm"] in {"ok", "ok-slow"}
 
 
+async def test_ollamas_ids_name_no_answer(faulty: Faulty, empty: Path) -> None:
+    """There are 999 of them: the decision's own stands in their place."""
+    for name, ids in (("ollama", "decision"), ("gpu", "upstream")):
+        result = await init("--yes", "--server", f"{name}={faulty.url}", "--arm", "ok", "--output", f"{name}.yaml")
+        assert result.exit_code == 0, result.output
+        assert load_settings(empty / f"{name}.yaml").gateway.response_id == ids
+
+
 async def test_a_provider_of_which_a_key_is_there_is_proposed_at_its_list_prices(
     faulty: Faulty, empty: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,7 +40,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "ports": set(),
     "deciding": {"numpy"},
     "services": {"numpy", "pyarrow"},
-    "storage": {"numpy", "sqlalchemy", "alembic", "psycopg", "fsspec", "pyarrow"},
+    "storage": {"numpy", "sqlalchemy", "alembic", "psycopg", "fsspec", "pyarrow", "pydantic_core"},
     "encoders": {
         "numpy",
         "tokenizers",

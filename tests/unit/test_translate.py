@@ -333,6 +333,19 @@ def test_what_other_models_said_is_acceptable_to_anthropics() -> None:
     assert told["messages"][2]["content"][0]["tool_use_id"] == "functions_f_0"
 
 
+def test_the_user_begins() -> None:
+    """Chats may begin with the assistant's greeting, or be instructions alone; messages may not."""
+    greeted: Any = to_messages.to_messages({"messages": [
+        {"role": "system", "content": "be kind"}, {"role": "assistant", "content": "hello"},
+        {"role": "user", "content": "hi"},
+    ]})  # fmt: skip
+    assert [one["role"] for one in greeted["messages"]] == ["user", "assistant", "user"]
+    assert greeted["system"] == "be kind"
+    alone: Any = to_messages.to_messages({"messages": [{"role": "system", "content": "write a poem"}]})
+    assert alone["messages"] == [{"role": "user", "content": "write a poem"}]
+    assert "system" not in alone
+
+
 @pytest.mark.parametrize(
     "message", ["x", {"content": 5, "tool_calls": ["x", {"function": "y"}]}, {"content": ["x"], "refusal": {}}]
 )

@@ -200,13 +200,12 @@ class Turn(NamedTuple):
 class Query:
     """One routing request, validated, independent of HTTP. At least one of text and embedding is given.
 
-    quality_confidence : with which the predicted quality must reach ``quality_floor``. keep : the query's own
-    promise. profile : named objectives; the query's own values come first. key_name : API key of the request.
-    request_key : sent again with it, the query gets the same decision. reference : as in ``Decision``. turn :
-    position in a conversation that the gateway serves; None: the policy decides whether the session's arm is kept.
-    template : reads the outline of its system prompt and tools. upstreams : only arms behind one of these may answer;
-    a text is the reason why one may not; None: any arm. pinned : ``candidates`` is the one arm that the query itself
-    names. constraints : those that hold for it. origin : where the request comes from.
+    quality_confidence : with which the predicted quality must reach ``quality_floor``. keep : its own promise.
+    profile : named objectives; its own values come first. request_key : sent again, it gets the same decision.
+    reference : as in ``Decision``. turn : position in a conversation of the gateway's; None: the policy decides
+    whether the session's arm is kept. template : reads the outline of its system prompt and tools. upstreams : only
+    arms behind one of these may answer; a text is the reason why one may not; None: any arm. pinned : ``candidates``
+    is the one arm that it names. constraints : those that hold for it. unread_tokens : of tools and their calls.
     """
 
     policy: str = DEFAULT_POLICY
@@ -242,6 +241,7 @@ class Query:
     template: Callable[[], str | None] | None = None
     constraints: tuple[ArmConstraint, ...] = ()
     origin: Origin = NO_ORIGIN
+    unread_tokens: int = 0
 
     @property
     def session_key(self) -> str | None:

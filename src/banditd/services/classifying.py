@@ -23,7 +23,7 @@ from banditd.ports import Clock
 from banditd.ports.classifying import ClassifierStore
 from banditd.ports.upstreams import UpstreamCall, UpstreamError, UpstreamReply, Upstreams
 from banditd.services.breakers import Breakers
-from banditd.services.judging.texts import answer_text, shortened
+from banditd.services.judging.texts import answer_text, behind_thoughts, shortened
 from banditd.services.judging.worker import cost_of
 from banditd.services.patience import patiently
 
@@ -183,7 +183,7 @@ class Classifier:
         label = None
         if len(reply.body) <= MOST_REPLY_BYTES:
             text = answer_text("chat", reply.body, stream=False, most_chars=_MOST_LABEL_CHARS)
-            label = self.rule.label_in(text)
+            label = self.rule.label_in(behind_thoughts(text))
         return _Labelled(label, "no_label" if label is None else "labelled")
 
     def _cost_of_failure(self, error: UpstreamError, reserved: JudgeCost, sent: int) -> JudgeCost:

@@ -209,7 +209,7 @@ class RoutingService:
             runtime=runtime,
             query=query,
             described=described,
-            input_tokens=self._encoder.count_tokens(text) if text is not None else 0,
+            input_tokens=(self._encoder.count_tokens(text) if text is not None else 0) + query.unread_tokens,
             degraded=degraded,
             input_hash=await self._decider.input_record.hashed(text) if text is not None and is_long(text) else None,
         )

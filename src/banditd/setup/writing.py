@@ -119,13 +119,16 @@ def compose(
 ) -> str:
     """The YAML file. ``keep`` is the share of the baseline's quality, in [0.5, 1]; None: no promise."""
     upstreams = {arm.upstream.name: arm.upstream for arm in arms}
+    # Ollama counts its answers' ids from 0 to 998: a reward by one of them would go to the newest of many.
+    gateway: dict[str, Any] = {"aliases": {_model_of(arms, baseline): "banditd/auto"}}
+    gateway |= {"response_id": "decision"} if "ollama" in upstreams else {}
     promise = f"    promise: {_flow({'baseline': baseline, 'keep': keep})} # of its quality, at the least cost"
     lines = [
         f"# Made by `banditd init` on {today}. `banditd check-config` says all that holds.",
         f"# Prices are list prices of {table.as_of}, in US dollars per million tokens: look them over.",
         "upstreams:",
         *(f"  {_flow({name: _upstream(upstream)})[1:-1]}" for name, upstream in upstreams.items()),
-        f"gateway: {_flow({'aliases': {_model_of(arms, baseline): 'banditd/auto'}})} # what your code says already",
+        f"gateway: {_flow(gateway)} # what your code says already",
         "policies:",
         "  default:",
         *([promise] if keep is not None else []),

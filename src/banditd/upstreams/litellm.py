@@ -298,7 +298,9 @@ def _failure(name: str, error: Exception, secret: str | None) -> UpstreamError:
         text = f"the connection to the upstream {name} failed"
         return UpstreamError(text, error_class="transport", code="connect")
     code = next((one for kind, one in _CODES.items() if kind in names), None)
-    stated = {"message": str(getattr(error, "message", "") or error), "code": code or getattr(error, "code", None)}
+    message = str(getattr(error, "message", "") or error)
+    stated = {"code": getattr(error, "code", None), "message": message, **_quoted_in(message)}
+    stated |= {"code": code} if code is not None else {}
     status = getattr(error, "status_code", None)
     headers = {str(key).lower(): str(value) for key, value in dict(getattr(response, "headers", None) or {}).items()}
     return from_answer(
@@ -309,6 +311,16 @@ def _failure(name: str, error: Exception, secret: str | None) -> UpstreamError:
         now_s=time.time(),
         secret=secret,
     )
+
+
+def _quoted_in(message: str) -> Mapping[str, object]:
+    """The provider's own error, which the library quotes whole; empty where there is none."""
+    try:
+        stated = json.loads(message[message.find("{") : message.rfind("}") + 1])
+    except (ValueError, RecursionError):
+        return {}
+    inner = stated.get("error", stated) if isinstance(stated, dict) else None
+    return inner if isinstance(inner, dict) and inner.get("message") else {}
 
 
 _CODES: Final = {

@@ -39,6 +39,8 @@ class MessagesDialect(OwnForm):
         content = answer.get("content")
         if not isinstance(content, list):
             raise MalformedEventError("no_content")
+        if answer.get("stop_reason") == "error":
+            raise ErrorEventError({"code": "finish_reason_error"})
         return Answer(
             body,
             text_or_none(answer.get("id")),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from banditd.storage.codec import (
     pack_facts,
     pack_mapping,
     pack_names,
+    pack_numbers,
     pack_terms,
     pack_vector,
     unpack_context,
@@ -45,6 +47,13 @@ def test_a_context_comes_back_exactly_and_writable():
 def test_facts_are_json(facts):
     assert json.loads(pack_facts(facts)) == facts
     assert unpack_mapping(pack_facts(facts)) == facts
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, np.float64("nan")])
+def test_numbers_that_are_none_are_refused_though_names_may_say_so(number):
+    assert json.loads(pack_numbers({"NaN": [1, "Infinity"]})) == {"NaN": [1, "Infinity"]}
+    with pytest.raises(ValueError, match="JSON compliant"):
+        pack_numbers({"a": [1, number]})
 
 
 def test_mappings_and_names_come_back():

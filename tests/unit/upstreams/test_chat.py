@@ -9,6 +9,7 @@ import pytest
 from banditd.ports.upstreams import TokenUsage, UpstreamCall
 from banditd.upstreams.chat import ChatDialect, ChatReader
 from banditd.upstreams.dialect import ErrorEventError, MalformedEventError
+from banditd.upstreams.messages import MessagesDialect
 from banditd.upstreams.sse import parse_frame
 
 BODY = {
@@ -143,6 +144,16 @@ def test_what_is_no_usage_is_none(usage: object) -> None:
     event = ChatReader().read(parse_frame(b"data: " + data + b"\n\n"))
     assert event.usage is None
     assert not event.usage_only
+
+
+def test_a_whole_answer_that_ended_with_an_error_is_one() -> None:
+    """OpenRouter's way to say that the model's provider broke off."""
+    choice = {"message": {"content": "The ca"}, "finish_reason": "error", "error": {"code": 502, "message": "broke"}}
+    with pytest.raises(ErrorEventError) as raised:
+        ChatDialect().read(json.dumps({"choices": [choice]}).encode(), _call())
+    assert raised.value.error == choice["error"]
+    with pytest.raises(ErrorEventError):
+        MessagesDialect().read(json.dumps({"content": [], "stop_reason": "error"}).encode(), _call())
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"choices": []}', b'{"choices": [7]}', b"<html>"])

@@ -82,6 +82,14 @@ def test_what_a_client_writes_closes_no_arm_to_others(message: str) -> None:
         {"code": "unsupported_value", "message": "'temperature' must be 1"},
         {"message": "Unrecognized request argument supplied: store"},
         {"message": "thinking: Extra inputs are not permitted"},
+        {"message": 'Invalid JSON payload received. Unknown name "store": Cannot find field.'},  # Google
+        {"message": "'messages.1' : property 'reasoning_content' is unsupported"},  # Groq
+        {"message": "messages[1]: unknown variant `image_url`, expected `text`"},  # DeepSeek
+        {"message": "registry.ollama.ai/library/gemma3 does not support tools"},
+        {"message": "max_tokens is too large: 32000. This model supports at most 16384 completion tokens"},
+        {"message": "Invalid max_tokens value, the valid range of max_tokens is [1, 8192]"},  # DeepSeek
+        {"message": "max_tokens: 32000 > 8192, which is the maximum allowed number of output tokens for claude"},
+        {"message": '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser'},  # vLLM
     ],
 )
 def test_what_one_endpoint_does_not_know_another_may(error: dict[str, object]) -> None:
@@ -89,6 +97,13 @@ def test_what_one_endpoint_does_not_know_another_may(error: dict[str, object]) -
     assert (told.error_class, told.elsewhere) == ("request", True)
     assert not _error(400, {"message": "bad temperature"}).elsewhere
     assert not _error(429, error).elsewhere
+
+
+def test_what_a_provider_behind_the_upstream_said_counts() -> None:
+    raw = '{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 210000 tokens"}}'
+    error = _error(400, {"code": 400, "message": "Provider returned error", "metadata": {"raw": raw}})
+    assert error.error_class == "context"
+    assert "prompt is too long" in error.message
 
 
 def test_a_list_of_what_is_wrong_is_told() -> None:

@@ -16,6 +16,10 @@ from banditd.upstreams.config import Clocks, UpstreamConfig
 from banditd.upstreams.pool import open_upstreams
 
 CONFIG = UpstreamConfig(name="up", kind="litellm", key="sk-secret", clocks=Clocks(first_token_s=0.2, idle_s=0.2))
+QUOTED = (
+    'litellm.BadRequestError: AnthropicException - {"type":"error","error":{"type":"invalid_request_error",'
+    '"message":"%s"},"request_id":"req_1"}'
+)
 ASKED = [{"role": "user", "content": "hi"}]
 
 
@@ -135,6 +139,8 @@ async def test_a_stream_has_the_clients_form_and_ends_honestly(package: Any, poo
         (error("ContextWindowExceededError", 400), "context"),
         (error("ContentPolicyViolationError", 400), "policy"),
         (error("BadRequestError", 400), "request"),
+        (error("BadRequestError", 400, QUOTED % "Your credit balance is too low to access the API"), "auth"),
+        (error("BadRequestError", 400, QUOTED % "tool 'get_rate_limit' is not known"), "request"),
         (error("NotFoundError", 404), "server"),
         (error("InternalServerError", 500), "server"),
         (error("Timeout", 408), "timeout"),

@@ -6,14 +6,12 @@ failure to count says nothing about its health: many endpoints answer messages w
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 from banditd.core.errors import BudgetExhaustedError, NoEligibleArmError
-from banditd.core.long_json import apart, compact, encode_pieces
 from banditd.core.types import Arm, Decision
 from banditd.ports.upstreams import UpstreamCall, UpstreamError, Upstreams
 from banditd.services.gateway.call import GatewayCall
@@ -45,8 +43,7 @@ async def count_tokens(
     try:
         decision = await route(replace(call, query=replace(call.query, dry_run=True)))
     except (NoEligibleArmError, BudgetExhaustedError):
-        extra = await apart(call.large, _extra, call)
-        return Counted(extra + math.ceil(len(call.query.text or "") / CHARACTERS_PER_TOKEN))
+        return Counted(call.query.unread_tokens + math.ceil(len(call.query.text or "") / CHARACTERS_PER_TOKEN))
     unable = upstreams.unable("count_tokens", call.body)
     arms = arms_of(call, decision.policy)
     likeliest = (arms[name] for name in order_of(decision) if name in arms)
@@ -55,7 +52,7 @@ async def count_tokens(
         counted = await _requested(call, arm, upstreams)
         if counted is not None:
             return Counted(counted, arm.arm)
-    return Counted(decision.input_tokens + await apart(call.large, _extra, call))
+    return Counted(decision.input_tokens)
 
 
 async def _requested(call: GatewayCall, arm: Arm, upstreams: Upstreams) -> int | None:
@@ -74,13 +71,3 @@ async def _requested(call: GatewayCall, arm: Arm, upstreams: Upstreams) -> int |
     except UpstreamError:
         return None
     return None if reply.usage is None else reply.usage.input_tokens
-
-
-def _extra(call: GatewayCall) -> int:
-    """Estimated tokens of the tool definitions, which are not part of the conversation's text."""
-    tools = call.body.get("tools")
-    if not tools:
-        return 0
-    # The piecewise encoder writes no spaces; they hardly matter in a large request.
-    plain = encode_pieces(tools, compact).decode() if call.large else json.dumps(tools, ensure_ascii=False)
-    return math.ceil(len(plain) / CHARACTERS_PER_TOKEN)

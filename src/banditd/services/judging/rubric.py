@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Final, cast, get_args
 
 from banditd.core.comparing import Better
+from banditd.services.judging.texts import answer_text, behind_thoughts
 
 MAX_REASON: Final = 400
+MOST_REPLY_CHARS: Final = 1_000_000
 _BETTER: Final = get_args(Better)
 _FENCE: Final = "```"
 _INSTRUCTIONS: Final = """\
@@ -92,18 +94,14 @@ def read_better(body: bytes) -> Better:
 
 
 def _text_of(body: bytes) -> str:
-    try:
-        completion = json.loads(body)
-        text = completion["choices"][0]["message"]["content"]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        text = None
-    if not isinstance(text, str):
+    text = answer_text("chat", body, stream=False, most_chars=MOST_REPLY_CHARS)
+    if not text:
         raise VerdictError("the reply has no text")
     return text
 
 
 def read_verdict(text: str) -> Verdict:
-    """Exactly one JSON object with a score, alone or in one code fence. Raises VerdictError."""
+    """Exactly one JSON object with a score, alone or in one code fence, behind thoughts. Raises VerdictError."""
     value = _object_in(text)
     score = value.get("score")
     if isinstance(score, bool) or not isinstance(score, int | float):
@@ -125,7 +123,8 @@ def _object_in(text: str) -> Mapping[str, Any]:
 
 
 def _unfenced(text: str) -> str:
-    """The content of the reply's only code fence, or the reply itself. Takes linear time."""
+    """The content of the reply's only code fence, or the reply itself, behind its thoughts. Takes linear time."""
+    text = behind_thoughts(text)
     stripped = text.strip()
     head, _, fenced = stripped.partition("\n")
     inside = head.removeprefix(_FENCE).strip() in {"", "json"} and head != stripped

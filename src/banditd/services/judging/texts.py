@@ -35,6 +35,11 @@ def answer_text(surface: str, body: bytes, *, stream: bool, most_chars: int, cut
     return shortened(text + CUT if cut and text else text, most_chars)
 
 
+def behind_thoughts(text: str) -> str:
+    """What a model says when it has thought: many servers of open models leave the thoughts in its text."""
+    return text.rpartition("</think>")[2]
+
+
 def shortened(text: str, most_chars: int) -> str:
     """The text or, if it is too long, its beginning and end with a mark between them."""
     if len(text) <= most_chars:

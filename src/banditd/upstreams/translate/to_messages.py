@@ -9,6 +9,7 @@ from typing import Any, Final
 
 DEFAULT_MAX_TOKENS: Final = 8192
 """Anthropic's form must name a limit; a chat need not."""
+ASSISTANT_BEGINS: Final = "(The assistant begins.)"
 _DATA: Final = re.compile(r"data:([\w.+/-]+);base64,(.*)", re.DOTALL)
 _NO_ID: Final = re.compile(r"[^A-Za-z0-9_-]")
 _CHOICES: Final = {"auto": "auto", "required": "any", "none": "none"}
@@ -64,9 +65,11 @@ def to_messages(body: Mapping[str, Any]) -> dict[str, object]:
     reported["max_tokens"] = limit if limit is not None else body.get("max_tokens") or DEFAULT_MAX_TOKENS
     messages = list(_dicts(body.get("messages")))
     system = [_text(message.get("content")) for message in messages if message.get("role") in _INSTRUCTIONS]
-    if stated := "\n\n".join(one for one in system if one.strip()):
-        reported["system"] = stated
-    reported["messages"] = _merged(message for message in messages if message.get("role") not in _INSTRUCTIONS)
+    instructions = "\n\n".join(one for one in system if one.strip())
+    spoken = _merged(message for message in messages if message.get("role") not in _INSTRUCTIONS)
+    if instructions and spoken:
+        reported["system"] = instructions
+    reported["messages"] = _begun_by_user(spoken, instructions)
     warmth = body.get("temperature")
     if isinstance(warmth, int | float):
         reported["temperature"] = min(warmth, 1)  # the scale ends here
@@ -96,6 +99,13 @@ def arguments_of(call: Mapping[str, Any]) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def _begun_by_user(messages: list[dict[str, object]], instructions: str) -> list[dict[str, object]]:
+    """There the user begins, always: before a greeting of the assistant's, and where there are instructions alone."""
+    if messages and messages[0]["role"] == "assistant":
+        return [{"role": "user", "content": ASSISTANT_BEGINS}, *messages]
+    return messages or ([{"role": "user", "content": instructions}] if instructions else [])
 
 
 def _stops(body: Mapping[str, Any]) -> list[object]:

@@ -21,6 +21,7 @@ _MEDIA: Final = {"image_url": "vision", "input_image": "vision", "image": "visio
 class ParsedRequest(NamedTuple):
     """A request of the gateway, read. ``body`` is what the upstream gets, ``options`` the object ``banditd``.
 
+    unread_chars : of its tools and their calls, which are no text.
     large : it came as more than ``LARGE_BYTES``; nothing may walk all of it in the event loop.
     """
 
@@ -33,12 +34,16 @@ class ParsedRequest(NamedTuple):
     wanted: frozenset[str]
     body: dict[str, Any]
     options: object
+    unread_chars: int = 0
     large: bool = False
 
 
 @dataclass(slots=True)
 class RequestDraft:
-    """What every form of request begins with, and what is gathered of the rest. turns : of the user."""
+    """What every form of request begins with, and what is gathered of the rest.
+
+    turns : of the user. unread_chars : of calls of tools.
+    """
 
     body: dict[str, Any]
     options: object
@@ -47,6 +52,7 @@ class RequestDraft:
     texts: list[str] = field(default_factory=list)
     needs: set[str] = field(default_factory=set)
     turns: int = 0
+    unread_chars: int = 0
 
     def read_part(self, part: object, media: Mapping[str, str]) -> None:
         """Take the text of a part of a message, or what it needs. media : type of a part to a capability."""
@@ -55,6 +61,8 @@ class RequestDraft:
         kind, text = part.get("type"), part.get("text")
         if isinstance(text, str):
             self.texts.append(text)
+        elif kind == "tool_use":
+            self.unread_chars += json_chars(part)
         elif isinstance(kind, str) and kind in media:
             self.needs.add(media[kind])
 
@@ -71,7 +79,17 @@ class RequestDraft:
             wanted=frozenset((*self.needs, *wanted, *(("tools",) if count else ()))),
             body=self.body,
             options=self.options,
+            unread_chars=self.unread_chars + (json_chars(tools) if count else 0),
         )
+
+
+def json_chars(value: object) -> int:
+    """Characters of a JSON value, about."""
+    if isinstance(value, str):
+        return len(value) + 2
+    if isinstance(value, dict):
+        return sum(len(name) + 4 + json_chars(one) for name, one in value.items()) + 2
+    return sum(json_chars(one) + 1 for one in value) + 2 if isinstance(value, list) else 4
 
 
 async def parsed(read: Callable[[bytes], ParsedRequest], body: bytes) -> ParsedRequest:
@@ -149,6 +167,8 @@ def read_chat(body: bytes) -> ParsedRequest:
     stated = draft.body
     for index, message in messages_of(stated):
         draft.turns += message["role"] == "user"
+        if calls := message.get("tool_calls"):
+            draft.unread_chars += json_chars(calls)
         content = message.get("content")
         if isinstance(content, str):
             draft.texts.append(content)

@@ -35,6 +35,8 @@ def read_responses(body: bytes) -> ParsedRequest:
             if not isinstance(item, dict):
                 raise InvalidInputError("every item of the input must be an object", field=f"/input/{index}")
             draft.turns += item.get("role") == "user"
+            if isinstance(item.get("arguments"), str):
+                draft.unread_chars += len(item["arguments"])
             for part in ("content", "output", "summary"):
                 _read_content(draft, item.get(part))
     return draft.parsed(stated.get("tools"), _wanted(stated))

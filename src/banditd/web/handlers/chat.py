@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager
 from functools import partial
 
@@ -14,6 +15,7 @@ from banditd.core.model_names import AUTO, PREFIX, Named
 from banditd.core.types import Query
 from banditd.ports.upstreams import Surface
 from banditd.services.gateway.call import GatewayCall
+from banditd.services.gateway.counting import CHARACTERS_PER_TOKEN
 from banditd.services.gateway.gateway import Gateway
 from banditd.web.api import Api
 from banditd.web.body import read_body
@@ -189,4 +191,5 @@ def _query(
         tags=with_step(tags, options.step, "/banditd/step") if options.step else tags,
         template=partial(outline_of_body, requested.body),
         pinned=named.arm is not None,
+        unread_tokens=math.ceil(requested.unread_chars / CHARACTERS_PER_TOKEN),
     )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from banditd.services.judging.rubric import MAX_REASON, VerdictError, prompt, read_reply, read_verdict
@@ -40,6 +42,17 @@ def test_everything_else_is_none(text: str) -> None:
 def test_a_reply_without_text_is_none(body: bytes) -> None:
     with pytest.raises(VerdictError):
         read_reply(body)
+
+
+def test_thoughts_are_no_part_of_a_verdict() -> None:
+    """Servers of open models leave them in the text, Mistral's tells them beside it."""
+    verdict = '{"score": 0.8, "reason": "fine"}'
+    thought = 'I would say {"score": 0.1}, but no.'
+    parts = [{"type": "thinking", "thinking": [{"type": "text", "text": thought}]}, {"type": "text", "text": verdict}]
+    texts = (f"<think>\n{thought}\n</think>\n\n{verdict}", f"{thought}</think>```json\n{verdict}\n```")
+    for content in (*texts, parts):
+        body = json.dumps({"choices": [{"message": {"role": "assistant", "content": content}}]}).encode()
+        assert read_reply(body).score == 0.8
 
 
 def test_a_long_reason_is_cut() -> None:
