@@ -3,6 +3,7 @@
 The made-up company (``company.py``) plays cold, with the kind of every query as a tag and without. Beside what the
 policy spends stands what a coin between two arms and the best table by task would have spent at the same quality, and
 a rule by hand at the promised one on every task, all with every true mean known.
+``--thumbs 0.033`` is a company whose users rate one answer in thirty, and nobody else does.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import os
 import sys
 from dataclasses import dataclass, replace
+from functools import partial
 
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
@@ -22,13 +24,14 @@ from scipy.optimize import linprog  # noqa: E402
 from banditd.core.types import FloatArray, IntArray  # noqa: E402
 from banditd.replay.contexts import build_contexts  # noqa: E402
 from banditd.replay.engine import play_seed  # noqa: E402
+from banditd.replay.feedback import FeedbackSource  # noqa: E402
 from banditd.replay.plan import Plan  # noqa: E402
 from banditd.replay.promise import baseline_arm, mixture  # noqa: E402
 from bench.documents import rich_table  # noqa: E402
 from bench.promise import company  # noqa: E402
 from bench.promise.play import by_task  # noqa: E402
 
-PART = 1000  # queries
+PART = 1000  # queries of a row of the table
 TAG = "task"
 
 
@@ -50,15 +53,20 @@ class Part:
         return np.array([self.quality, self.cost, self.coin, self.table, self.rule])
 
 
-def play(seed: int, keep: float, queries: int, *, tagged: bool) -> list[Part]:
-    """A cold pass, thousand by thousand, and all of it."""
+def play(
+    seed: int, *, keep: float, queries: int, tagged: bool, thumbs: float | None = None, part: int = PART
+) -> list[Part]:
+    """A cold pass, ``part`` queries at a time, and all of it. thumbs : share of the answers that get one, alone."""
     plan = company.plan(keep, "dearest", seed, queries)
+    if thumbs is not None:
+        feedback = (FeedbackSource(kind="thumb", rate=thumbs),)
+        plan = replace(plan, options=replace(plan.options, feedback=feedback))
     kinds = [{TAG: str(kind)} for kind in plan.data.category.tolist()]
     schema, contexts = build_contexts(
         plan.data.prompts, with_facts=False, context_tags=(TAG,) if tagged else (), tags=kinds if tagged else ()
     )
     run = play_seed(plan, schema, contexts, seed)
-    pieces = [slice(start, start + PART) for start in range(0, queries, PART)]
+    pieces = [slice(start, start + part) for start in range(0, queries, part)]
     return [_part(plan, run.rows[piece], run.chosen[piece]) for piece in (*pieces, slice(0, queries))]
 
 
@@ -96,17 +104,22 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--first-seed", type=int, default=200)
     parser.add_argument("--queries", type=int, default=3 * PART)
+    parser.add_argument("--part", type=int, default=PART, help="queries of a row of the table")
     parser.add_argument("--keep", type=float, default=0.95)
+    parser.add_argument("--thumbs", type=float, metavar="SHARE", help="of the answers get a thumb, and nothing else")
     given = parser.parse_args()
-    title = f"The company, keep {given.keep:g}, {given.seeds} seeds: shares of the dearest arm's, ± a standard error"
+    rated = "" if given.thumbs is None else f", thumbs on {given.thumbs:.1%}"
+    title = (
+        f"The company, keep {given.keep:g}{rated}, {given.seeds} seeds, ± a standard error: shares of the dearest arm"
+    )
     heads = ("context", "queries", "quality", "cost", "coin", "cost less coin", "rule by hand", "best table")
     table = rich_table(title, heads, [])
-    seeds = range(given.first_seed, given.first_seed + given.seeds)
+    one = partial(play, keep=given.keep, queries=given.queries, thumbs=given.thumbs, part=given.part)
     for tagged in (False, True):
-        runs = [play(seed, given.keep, given.queries, tagged=tagged) for seed in seeds]
+        runs = [one(given.first_seed + number, tagged=tagged) for number in range(given.seeds)]
         for index, parts in enumerate(zip(*runs, strict=True)):
-            last = index == len(runs[0]) - 1
-            which = "all" if last else f"{index * PART + 1:,} to {min((index + 1) * PART, given.queries):,}"
+            begin, end = index * given.part, min((index + 1) * given.part, given.queries)
+            which = "all" if index == len(runs[0]) - 1 else f"{begin + 1:,} to {end:,}"
             values = np.array([part.figures() for part in parts])
             quality, cost, coin, best, rule = values.T
             shown = [_estimate(one) for one in (quality, cost, coin, cost - coin, rule, best)]

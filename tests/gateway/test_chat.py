@@ -27,6 +27,13 @@ def client(served: Served, **more: Any) -> AsyncOpenAI:
     return AsyncOpenAI(base_url=served.base, api_key="none", max_retries=0, **more)
 
 
+async def test_what_a_decision_took_is_told_in_parts_of_a_millisecond(serve: Serve) -> None:
+    async with serve("ok") as served, client(served) as ai:
+        create = ai.chat.completions.with_raw_response.create
+        raw = [await create(model="banditd/auto", messages=ASKED) for _ in range(3)]
+        assert any(float(one.headers["x-banditd-overhead-ms"]) % 1.0 for one in raw)
+
+
 async def test_one_line_of_an_application_changes(serve: Serve, faulty: Faulty) -> None:
     async with serve("ok") as served, client(served) as ai:
         answer = await ai.chat.completions.create(model="banditd/auto", messages=ASKED)

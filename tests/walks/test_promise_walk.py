@@ -145,7 +145,7 @@ async def test_keep_by_request_profile_and_tag(open_daemon: OpenDaemon) -> None:
         assert (await ask(daemon, tags={"team": "legal"})).keep == 0.99
         assert (await ask(daemon, tags={"team": "sales"})).keep == 0.95
         assert [one["keep"] for one in standing(daemon)["promises"]] == [0.9, 0.95, 0.98, 0.99]
-        with pytest.raises(InvalidInputError, match="exclude each other"):
+        with pytest.raises(InvalidInputError, match="cannot be combined"):
             await ask(daemon, keep=0.9, cost_weight=0.1)
     async with open_daemon() as daemon:
         with pytest.raises(InvalidInputError, match="has no promise"):

@@ -71,6 +71,7 @@ class Keeper:
         self._rated = self._decisions = 0  # number of rated decisions, and of all
         self._judged_share: float | None = None  # in a copy made by ``judged``: its original's
         self._precise = False
+        self._news = False  # whether rewards came since terms were last solved for
         self._pledged: tuple[tuple[object, ...], Pledge] | None = None  # the last pledge, after what it was made from
 
     @property
@@ -115,6 +116,7 @@ class Keeper:
     def learn(self, one: RatedDecision) -> None:
         """Record the reward of a decision under this promise."""
         self._silence = 0
+        self._news = True
         self._rated += 1
         self.evidence.add(one)
         self.misses.add(one)
@@ -122,6 +124,7 @@ class Keeper:
         self.reserve.add(one, keep=self.rule.keep, baseline_missed=self.misses.baseline_bias)
         if self.evidence.since_alarm == 0 or (self._overdrawn(one) and not was_overdrawn):
             self.misses.forget()
+            self.reserve.distrust()
         calm = self.evidence.since_alarm is None or self.evidence.since_alarm > DOUBT
         limit = self.rule.precision * (SLACKER if self._precise else 1.0)
         self._precise = calm and self.evidence.away >= THIN and self.evidence.half_width <= limit
@@ -197,10 +200,11 @@ class Keeper:
     @property
     def due(self) -> bool:
         """Whether enough decisions have passed to solve for new terms."""
-        return self.promise.due
+        return self.promise.due(news=self._news)
 
     def solve(self, posterior: Posterior) -> Terms:
         """New terms from the present posterior; see ``Promise.solve``."""
+        self._news = False
         return self.promise.solve(
             posterior,
             self.misses,

@@ -35,11 +35,12 @@ from typing import Final, Literal
 from banditd.bandit.posterior.posterior import Posterior
 from banditd.core.types import BoolArray, FloatArray
 from banditd.deciding.promise_prices import Candidates
-from banditd.deciding.promise_window import Window
+from banditd.deciding.promise_window import WINDOW, Window
 from banditd.deciding.reserve import LEAST, Reserve
 from banditd.ope.reference import RatedDecision
 
-RESOLVE_EVERY: Final = 20  # decisions
+RESOLVE_EVERY: Final = 20  # decisions, while rewards come or the window still fills ...
+RESOLVE_STALE: Final = 100  # ... and otherwise: then the terms change only as the window turns over
 LEAST_SHARE: Final = 0.01  # share of the traffic that may always leave the baseline, so that something is learned
 CAUTION: Final = 0.6  # standard errors of the predicted loss that are held back ...
 EARLY_REWARDS: Final = 30.0  # ... times sqrt(1 + this / rewards off the baseline): a young model errs more
@@ -51,7 +52,8 @@ DOUBTED_PRIOR: Final = 0.3  # the same after the predictions have been proved wr
 DOUBT: Final = 300  # rated decisions after an alarm in which no more than 1 - keep leaves the baseline ...
 TRUST_DOUBLES: Final = 100.0  # ... after which what may leave it doubles every so many
 DISTRUST: Final = 1500  # ... for so many rated decisions: predictions that were wrong learn slowly
-SILENCE: Final = 300  # decisions without any reward after which predictions are no longer trusted
+SILENCE: Final = 300  # decisions without any reward after which predictions are no longer trusted ...
+UNLIKELY: Final = 8.0  # ... and not before so many rewards would have come: by chance that is one time in 3,000
 COLD: Final = 100  # first decisions, in which a lack of rewards means nothing
 THIN: Final = 300  # rated decisions off the baseline that are needed before its reference share may taper
 TAPERED: Final = 0.1  # part of the reference share that remains once the difference is known ...
@@ -120,20 +122,26 @@ class Misses:
 
     @property
     def bias(self) -> float:
-        """Posterior mean of the error under a normal prior around 0."""
-        return self._shrunk(self._total, self._square)
+        """Posterior mean of the error, at most 0: that of the others minus the baseline's.
+
+        Arms that earn more than predicted are no reason to leave the baseline: the learner will find that out.
+        """
+        others = self._total + self._baseline_total
+        square = max(self._square - self._baseline_square, 0.0)
+        of_others = self._shrunk(others, square, DOUBTED_PRIOR if self._distrust else BIAS_PRIOR)
+        return min(of_others - self.baseline_bias, 0.0)
 
     @property
     def baseline_bias(self) -> float:
         """Posterior mean of the baseline's error: how much more than predicted it would earn where it is left."""
-        return self._shrunk(self._baseline_total, self._baseline_square)
+        return self._shrunk(self._baseline_total, self._baseline_square, BIAS_PRIOR)
 
-    def _shrunk(self, total: float, square: float) -> float:
+    def _shrunk(self, total: float, square: float, prior: float) -> float:
+        """Posterior mean under a normal prior around 0 with this standard deviation."""
         if self.away < 5.0:
             return 0.0
-        prior2 = (DOUBTED_PRIOR if self._distrust else BIAS_PRIOR) ** 2
         error2 = max(square, 1e-3) / self.away**2
-        return total / self.away * prior2 / (prior2 + error2)
+        return total / self.away * prior**2 / (prior**2 + error2)
 
 
 class Promise:
@@ -181,10 +189,10 @@ class Promise:
         still.window = self.window.copied()
         return still
 
-    @property
-    def due(self) -> bool:
-        """Whether enough decisions have passed to solve for new terms."""
-        return self.decisions <= RESOLVE_EVERY or self.decisions % RESOLVE_EVERY < self._newest
+    def due(self, *, news: bool) -> bool:
+        """Whether enough decisions have passed to solve for new terms. news : rewards came since the last time."""
+        every = RESOLVE_EVERY if news or self.window.size < WINDOW else RESOLVE_STALE
+        return self.decisions <= RESOLVE_EVERY or self.decisions % every < self._newest
 
     def solve(
         self,
@@ -239,16 +247,17 @@ class Promise:
                 state: State = "baseline_away" if away else "nothing_to_save" if trial else "keeping"
                 best = Terms(price, share, gap, error, slack, saves, candidates.baseline_reward, state)
         if not away:
-            best = self._held_back(best, misses, silence=silence, since_alarm=since_alarm)
+            silent = silence > max(SILENCE, UNLIKELY / rated_share)
+            best = self._held_back(best, misses, silent=silent, since_alarm=since_alarm)
             if best.state == "nothing_to_save" and misses.rewards < EARLY_REWARDS and candidates.any_cheaper():
                 best = replace(best, state="learning")  # not yet known to be good enough
         self.terms = best
         return self.terms
 
-    def _held_back(self, best: Terms, misses: Misses, *, silence: int, since_alarm: int | None) -> Terms:
+    def _held_back(self, best: Terms, misses: Misses, *, silent: bool, since_alarm: int | None) -> Terms:
         """The terms with a smaller share for the policy, if its predictions cannot be trusted."""
         state = best.state
-        if (misses.rewards == 0 and self.decisions >= COLD) or silence > SILENCE:
+        if (misses.rewards == 0 and self.decisions >= COLD) or silent:
             state = "no_rewards"
         elif since_alarm is not None and since_alarm < DOUBT:
             state = "broken"

@@ -23,8 +23,8 @@ from banditd.deciding.promise import (
     reference_share,
 )
 from banditd.deciding.promise_window import WINDOW
-from banditd.deciding.reserve import ALLOWANCES, ANSWERS, LEAST, SPENT_OVER, Reserve
-from banditd.ope.reference import RatedDecision
+from banditd.deciding.reserve import ALLOWANCES, ANSWERS, LEAST, OVERDRAWN, OWED_SHARE, SPENT_OVER, Reserve
+from banditd.ope.reference import TOLERANCE, RatedDecision
 
 D = 6
 COSTS = np.array([0.001, 0.004, 0.02])
@@ -220,6 +220,79 @@ def test_what_was_lent_is_spent_paid_back_and_not_lent_again() -> None:
     assert slack(0.0, 0.0) > slack(0.0, 3.0) > slack(3.0, 3.0) > slack(6.0, 6.0)
     assert slack(0.0, 100.0) == pytest.approx(0.04)
     assert slack(3.0, 3.0, rated_share=0.3) < slack(3.0, 3.0)  # one that was seen stands for others
+
+
+def luck(n: int, *, keep: float, seed: int) -> tuple[Reserve, list[float]]:
+    """Answers of arms exactly as good as the baseline, one decision in thirty rated: share of the allowance left."""
+    reserve, generator, left = Reserve(), np.random.default_rng(seed), []
+    for _ in range(n):
+        reserve.add(RatedDecision(float(generator.random() < 0.8), 0.8, 0.8, 0.1, is_baseline=False), keep=keep)
+        left.append(reserve.slack(0.8, keep=keep, rated_share=1 / 30) / ((1.0 - keep) * 0.8))
+    return reserve, left
+
+
+@pytest.mark.parametrize("keep", [0.98, 0.95])
+def test_bad_luck_takes_ever_less_of_the_allowance_however_few_are_rated(keep: float) -> None:
+    played = [luck(4000, keep=keep, seed=seed)[1] for seed in range(10)]
+    early, late = (float(np.mean([one[part] for one in played])) for part in (slice(50, 500), slice(3000, 4000)))
+    assert early > 0.2
+    assert late > max(early, 0.6)
+
+
+@given(st.floats(0.8, 0.99), st.integers(1, 3000), st.floats(1.2, 10.0))
+def test_little_more_than_the_allowance_can_be_lost(keep: float, n: int, times: float) -> None:
+    """Arms worse than is allowed answer whenever anything may be lost, since they are predicted to be good."""
+    reserve, allowed, lost = Reserve(), (1.0 - keep) * 0.8, 0.0
+    for _ in range(n):
+        away = reserve.slack(0.8, keep=keep, rated_share=1.0) > 0.0
+        lost += times * allowed * away
+        reserve.add(RatedDecision(0.8 - times * allowed * away, 0.8, 0.8, 0.1, is_baseline=not away), keep=keep)
+    # What is lent to a promise at first, and what luck alone may owe, may be owed however little was judged.
+    at_first = max(min(ALLOWANCES * allowed, ANSWERS * 0.8), 1.0 / (2.0 * allowed))
+    assert OVERDRAWN * OWED_SHARE < TOLERANCE
+    assert lost <= n * (allowed + 0.8 * TOLERANCE) + OVERDRAWN * at_first + times * allowed
+
+
+def test_what_was_kept_before_is_no_reason_to_owe_more_once_predictions_were_wrong() -> None:
+    reserve, _ = luck(3000, keep=0.95, seed=0)
+    reserve.owed = 6.0
+    before = reserve.slack(0.8, keep=0.95, rated_share=1 / 30)
+    reserve.distrust()
+    assert reserve.slack(0.8, keep=0.95, rated_share=1 / 30) < 0.0 < before
+
+
+def test_predictions_that_were_wrong_are_readily_believed_to_be_too_high_and_never_too_low() -> None:
+    def bias(reward: float, *, doubted: bool) -> float:
+        misses = Misses()
+        if doubted:
+            misses.forget()
+        for _ in range(10):
+            misses.add(RatedDecision(reward, 0.5, 0.5, 0.1, is_baseline=False))
+        return misses.bias
+
+    assert bias(0.2, doubted=True) < 2.0 * bias(0.2, doubted=False) < 0.0
+    assert bias(0.8, doubted=True) == bias(0.8, doubted=False) == 0.0
+
+
+def test_where_few_are_rated_a_pause_is_no_silence() -> None:
+    believed = posterior([0.8, 0.1, 0.8], deviation=1e-4)
+    for rated_share, silence, state in ((0.5, 301, "no_rewards"), (0.01, 301, "keeping"), (0.01, 801, "no_rewards")):
+        promise = watched(0.95, [0.8, 0.1, 0.8])
+        terms = promise.solve(believed, rated(50), silence=silence, rated_share=rated_share)
+        assert terms.state == state
+
+
+def test_terms_are_solved_for_less_often_while_nothing_is_new() -> None:
+    promise = watched(0.95, [0.8, 0.1, 0.8], n=0)
+    due: dict[bool, list[int]] = {True: [], False: []}
+    everything, x = np.ones((1, 3), dtype=bool), context(np.random.default_rng(0))[None]
+    for decision in range(1, 2 * WINDOW + 1):
+        promise.observe(x, cost_usd=COSTS[None], eligible=everything, own=np.array([[1.0, 0.0, 0.0]]))
+        for news, found in due.items():
+            if promise.due(news=news):
+                found.append(decision)
+    assert due[True] == [*range(1, 21), *range(40, 2 * WINDOW + 1, 20)]
+    assert due[False] == [one for one in due[True] if one < WINDOW or one % 100 == 0]
 
 
 def test_where_too_much_is_owed_no_prediction_lets_more_leave_than_can_be_made_good() -> None:

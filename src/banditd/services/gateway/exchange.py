@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
+from time import monotonic
 from typing import Final, Protocol
 
 from banditd.core.attempts import Attempt, ErrorClass
@@ -78,7 +79,6 @@ class Exchange:
         self._settling: asyncio.Task[None] | None = None
         self._whole = False
         self._played_ms: float | None = None  # how long a finished recipe took
-        self._now: Callable[[], float] = asyncio.get_running_loop().time
 
     @property
     def served(self) -> Arm | None:
@@ -102,7 +102,7 @@ class Exchange:
         """All calls so far; a running one is shown as if it ended well now."""
         if not self._calling or self._running is None or self.decision is None:
             return tuple(self.attempts)
-        return (*self.attempts, self._running.attempt(None, self._now(), self.decision.input_tokens))
+        return (*self.attempts, self._running.attempt(None, monotonic(), self.decision.input_tokens))
 
     @property
     def model(self) -> str | None:
@@ -126,7 +126,7 @@ class Exchange:
         ------
         UpstreamError : of the last call, if no arm answered. Also whatever ``RoutingService.route`` raises.
         """
-        self._began_s = began_s = self._now()
+        self._began_s = began_s = monotonic()
         until_s = began_s + self._around.rules.deadline_s
         self._ahead = ahead = await self._around.ahead(self.call)
         if ahead.durable is None:
@@ -146,7 +146,7 @@ class Exchange:
         if self.decision is not None or ahead is None:
             return
         self.decision = ahead.decision if ahead.durable is None else await ahead.durable()
-        now_s = self._now()
+        now_s = monotonic()
         self.route_s = now_s - self._began_s
         if self._running is not None:
             self._running.began_s = now_s
@@ -179,7 +179,7 @@ class Exchange:
             fallbacks.leave_out(() if arm.recipe is None else arm.recipe.parts)
             avoid = self._around.left_alone(decision.policy)
             following = fallbacks.after(step.arm, failed, jitter=self._around.jitter(), avoid=avoid)
-            if following is None or self._now() + following.wait_s >= until_s:
+            if following is None or monotonic() + following.wait_s >= until_s:
                 raise failed
             if following.wait_s:
                 await asyncio.sleep(following.wait_s)
@@ -202,7 +202,7 @@ class Exchange:
             return
         try:
             async for events in stream:
-                running.note(events, self._now())
+                running.note(events, monotonic())
                 yield events
             self._whole = True
         except UpstreamError as error:
@@ -229,9 +229,9 @@ class Exchange:
 
     async def _try(self, arm: Arm, until_s: float) -> UpstreamError | None:
         """Call one arm up to its commit point; returns the error if it failed."""
-        running = self._running = self._answered = Running(arm, self._now())
+        running = self._running = self._answered = Running(arm, monotonic())
         cleared = self._cleared if self.decision is None else None
-        call = upstream_call(self.call, arm, max(0.001, until_s - self._now()), cleared)
+        call = upstream_call(self.call, arm, max(0.001, until_s - monotonic()), cleared)
         try:
             if self.call.stream:
                 await self._open(running, call)
@@ -247,7 +247,7 @@ class Exchange:
         """Run a recipe to its answer, which is held back until then; returns the error if no part answered."""
         assert arm.recipe is not None  # noqa: S101 - asked before
         await self._cleared()
-        began_s = self._now()
+        began_s = monotonic()
         run = RecipeRun(
             arm.recipe, upstreams=self._around.upstreams, call=self.call, arms=arms, ended=self._attempted
         )
@@ -255,7 +255,7 @@ class Exchange:
             part = await run.play(until_s)
         except UpstreamError as error:
             return error
-        self._played_ms = (self._now() - began_s) * 1e3
+        self._played_ms = (monotonic() - began_s) * 1e3
         # The part whose answer counts goes last, since reports take the last attempt that answered.
         self.attempts.sort(key=lambda one: one.recipe is not None and one.arm == part.running.arm.arm)
         self._running = self._answered = replace(part.running, arm=arm)
@@ -265,7 +265,7 @@ class Exchange:
 
     async def _complete(self, running: Running, call: UpstreamCall) -> None:
         reply = await self._around.upstreams.complete(call)
-        running.completed(reply, self._now())
+        running.completed(reply, monotonic())
         self.reply, self.headers = reply, reply.headers
         self._whole = True
 
@@ -274,7 +274,7 @@ class Exchange:
         self._stream = stream = await self._around.upstreams.stream(call)
         size = 0
         async for events in stream:
-            running.note(events, self._now())
+            running.note(events, monotonic())
             self._held += events
             size += sum(len(event.raw) for event in events)
             if any(event.content or event.finish_reason is not None for event in events):
@@ -303,7 +303,7 @@ class Exchange:
         decision = self.decision
         if decision is None:
             return
-        attempt = running.attempt(ended, self._now(), decision.input_tokens)
+        attempt = running.attempt(ended, monotonic(), decision.input_tokens)
         if error is not None:
             attempt = attempt._replace(retry_after_s=error.retry_after_s)
         self.attempts.append(attempt)

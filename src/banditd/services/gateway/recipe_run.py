@@ -6,8 +6,9 @@ If the client leaves, all calls are cancelled. Every call becomes an attempt of 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from time import monotonic
 from typing import Final, Protocol
 
 from banditd.core.attempts import ErrorClass
@@ -58,7 +59,6 @@ class RecipeRun:
         self._ended = ended
         self._parts: dict[str, Part] = {}
         self._failed: UpstreamError | None = None
-        self._now: Callable[[], float] = asyncio.get_running_loop().time
 
     async def play(self, until_s: float) -> Part:
         """Call parts until it is known whose answer counts. Raises UpstreamError if none answered."""
@@ -87,7 +87,7 @@ class RecipeRun:
 
     async def _ask(self, arm: Arm, until_s: float) -> ModelAnswer | None:
         """One part's answer; None if its call failed."""
-        running = Running(arm, self._now(), recipe=self._recipe.arm)
+        running = Running(arm, monotonic(), recipe=self._recipe.arm)
         try:
             part, answer = await self._answer(running, until_s)
         except UpstreamError as error:
@@ -103,11 +103,11 @@ class RecipeRun:
         return replace(answer, refused=answer.refused or running.finish_reason in REFUSAL_REASONS)
 
     async def _answer(self, running: Running, until_s: float) -> tuple[Part, ModelAnswer]:
-        call = upstream_call(self._call, running.arm, max(0.001, until_s - self._now()))
+        call = upstream_call(self._call, running.arm, max(0.001, until_s - monotonic()))
         surface, large = self._call.surface, self._call.large
         if not self._call.stream:
             reply = await self._upstreams.complete(call)
-            running.completed(reply, self._now())
+            running.completed(reply, monotonic())
             answer = await apart(large, answer_in, surface, reply.body)
             return Part(running, reply=reply, headers=reply.headers), answer
         held: list[StreamEvent] = []
@@ -115,7 +115,7 @@ class RecipeRun:
         stream = await self._upstreams.stream(call)
         try:
             async for events in stream:
-                running.note(events, self._now())
+                running.note(events, monotonic())
                 held += events
                 size += sum(len(event.raw) for event in events)
                 if size > MOST_HELD_BYTES:

@@ -23,8 +23,8 @@ from banditd.services.promising.switching import Switching, differences
 
 logger = logging.getLogger(__name__)
 OUTCOMES_USED: Final = 5000
-RATED_USED: Final = 500  # newest rated decisions, from which the rated share is computed ...
-RAREST: Final = 20  # ... looking back over at most this many times as many decisions
+RATED_USED: Final = 200  # newest rated decisions, from which the rated share is computed ...
+RAREST: Final = 50  # ... looking back over at most this many times as many decisions
 EVERY_S: Final = 1.0
 RESTS: Final = 5.0  # times as long as it worked; with 20 evaluations no longer find again what was decided
 
