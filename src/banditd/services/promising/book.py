@@ -31,7 +31,7 @@ PLACES: Final = 3
 # Another arm replaces the dearest one only if it is dearer by this factor, so that rounding does not decide.
 DEARER_BY: Final = 1.05
 OVERRULED_MEMORY: Final = 50.0  # decisions
-LATELY: Final = 20  # decisions in a row that could not draw the baseline: then it is said to be away
+IN_A_ROW: Final = 20  # decisions in a row that could not draw the baseline: then it is said to be away
 
 Standing = tuple[float, str]
 """A promise in force: (keep, name of the baseline)."""
@@ -183,14 +183,14 @@ class PromiseBook:
                 eligible=decided.allowed[taken],
                 own=decided.scores.probability[taken],
             )
-            self._note_without(standing, decided.allowed[taken, keeper.baseline])
+            self._note_without(standing, decided.eligible[taken, keeper.baseline])
             if keeper.due:
                 self.due = True
                 self.wake()
 
     def baseline_fails(self, standing: Standing) -> bool:
         """Whether none of the newest decisions could draw the baseline: its calls fail, or it cools down."""
-        return self._without.get(standing, 0) >= LATELY
+        return self._without.get(standing, 0) >= IN_A_ROW
 
     def _note_without(self, standing: Standing, could: BoolArray) -> None:
         drawable = np.flatnonzero(could)
