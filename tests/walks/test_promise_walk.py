@@ -11,6 +11,7 @@ import pytest
 from tests.walks.conftest import OpenDaemon
 
 from banditd.core.errors import InvalidInputError, NotFoundError
+from banditd.core.rewards import UsageReport
 from banditd.core.types import Decision, Price, Query
 from banditd.daemon.open import Daemon
 from banditd.services.walks import RewardInput
@@ -210,6 +211,22 @@ async def test_a_named_baseline_that_is_away_leaves_the_promise_on_predictions(o
         await daemon.services.arms.delete("default", "large")
         assert (await ask(daemon)).keep is None
         assert standing(daemon)["state"] == "baseline_away"
+
+
+async def test_while_the_baseline_fails_it_is_not_said_to_answer(open_daemon: OpenDaemon) -> None:
+    async with open_daemon(promise={"baseline": "large", "keep": 0.95}) as daemon:
+        await live(daemon, 60)
+        assert standing(daemon)["state"] != "baseline_away"
+        failed = [one for i in range(60) if (one := await ask(daemon, i)).arm == "large"][:5]
+        assert len(failed) == 5
+        for one in failed:
+            await daemon.services.rewards.report_usage(UsageReport(decision_id=one.decision_id, error="server"))
+        later = [await ask(daemon, i) for i in range(20)]
+        assert {one.arm for one in later}.isdisjoint({"large"})
+        await reward(daemon, later)  # what is learned meanwhile does not bring it back
+        await daemon.promises.step()
+        assert standing(daemon)["state"] == "baseline_away"
+        assert "may not answer now" in standing(daemon)["words"]
 
 
 async def test_an_arm_that_is_added_later_finds_its_place(open_daemon: OpenDaemon) -> None:

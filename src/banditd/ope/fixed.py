@@ -71,11 +71,19 @@ class FixedArmSums:
         return MeanEstimate.within(self.estimate / self.rated, self.half_width, 0.0, 1.0) if self.rated > 0 else None
 
     def mean_gain(self) -> MeanEstimate | None:
-        """Mean reward of the arm minus what was earned on the same decisions."""
+        """Mean reward of the arm minus what was earned.
+
+        The mean is limited to what is possible on the rated decisions, the interval to what is possible on the
+        traffic that they are a sample of: three good answers do not prove that nothing was lost.
+        """
         earned = self.earned
         if earned is None:
             return None
-        return MeanEstimate.within(self.gain / self.rated, self.half_width, -earned, 1.0 - earned)
+        mean, half = self.gain / self.rated, self.half_width
+        least, most = wilson_interval(min(1.0, max(0.0, earned)), self.rated)
+        best = min(1.0 - earned, max(-earned, mean))
+        wide = MeanEstimate.within(mean, half, -most, 1.0 - least).interval
+        return MeanEstimate(best, None if wide is None else (min(wide[0], best), max(wide[1], best)))
 
 
 FIXED_ARM_SUMS: Final = (
@@ -102,6 +110,17 @@ class MeanEstimate:
 
         interval = (cut(mean - half_width), cut(mean + half_width)) if math.isfinite(half_width) else None
         return cls(cut(mean), interval)
+
+
+def wilson_interval(mean: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of a mean of ``count`` >= 1 rewards in [0, 1], as if every one were 0 or 1.
+
+    No variable in [0, 1] varies more than that, so it is on the safe side (Wilson 1927; var <= m (1 - m)).
+    """
+    spread = Z * Z / count
+    centre = (mean + spread / 2.0) / (1.0 + spread)
+    half = Z / (1.0 + spread) * math.sqrt(mean * (1.0 - mean) / count + spread / (4.0 * count))
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def worth(rated: int, inverse_probability: float) -> float:

@@ -5,7 +5,7 @@ prediction m, and r the reward of the drawn arm:
 
     phi   = m + 1{baseline drawn} (r - m) / p                  doubly robust, with the interval of ``fixed.py``
 
-What was played is known exactly, so the interval of the ratio comes from the baseline's alone.
+What was played is known on the rated decisions, so the interval of the ratio comes from the gain's alone.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class Verdict:
     """How much of the baseline's quality was kept, over ``rated`` decisions.
 
     ratio : mean reward over the baseline's. low, high : its 95 % interval, or None without data.
+    gain : 95 % interval of the baseline's mean reward minus what was earned.
     worth : uniformly drawn answers of the baseline that the evidence is worth.
     """
 
@@ -60,6 +61,7 @@ class Verdict:
     ratio: float | None = None
     low: float | None = None
     high: float | None = None
+    gain: tuple[float, float] | None = None
 
     def held(self, keep: float) -> Held:
         """Whether ``keep`` was kept; known either way only if the interval says so."""
@@ -72,12 +74,12 @@ class Verdict:
 
 def verdict_of(sums: FixedArmSums) -> Verdict:
     """The verdict on a baseline given its sums; the only place where the ratio is computed."""
-    reward, baseline = sums.earned, sums.mean_reward()
-    if reward is None or baseline is None:
+    reward, baseline, gain = sums.earned, sums.mean_reward(), sums.mean_gain()
+    if reward is None or baseline is None or gain is None:
         return Verdict(0, sums.unsupported, 0.0)
-    if baseline.interval is None or baseline.mean <= 0.0:
+    if gain.interval is None or baseline.mean <= 0.0:
         return Verdict(sums.rated, sums.unsupported, sums.worth, reward=reward)
-    least, most = baseline.interval
+    least, most = (reward + end for end in gain.interval)
     return Verdict(
         rated=sums.rated,
         unsupported=sums.unsupported,
@@ -88,6 +90,7 @@ def verdict_of(sums: FixedArmSums) -> Verdict:
         ratio=reward / baseline.mean,
         low=reward / most,
         high=reward / least if least > 0.0 else math.inf,
+        gain=gain.interval,
     )
 
 

@@ -6,9 +6,29 @@ import math
 from typing import Final
 
 from banditd.ope.fixed import FEWEST, FixedArmSums, Z, mean_residual_power
+from banditd.ope.reference import ENOUGH_WORTH, TOLERANCE, verdict_of
 
 ENOUGH_TO_FORETELL: Final = 20
 """With fewer rated decisions nothing is predicted, because the spread of rewards is hardly known."""
+
+
+def half_width_to_judge(sums: FixedArmSums, keep: float) -> float | None:
+    """The interval's half-width at which it would be known whether ``keep`` of that arm's quality was kept.
+
+    None where nothing is known of the arm; 0 where the quality is exactly at the edge. keep : in (0, 1].
+    """
+    known = verdict_of(sums)
+    if known.reward is None or known.baseline_reward is None or known.half_width is None:
+        return None
+    wanted = abs(known.reward / (keep - TOLERANCE) - known.baseline_reward)
+    if known.worth < ENOUGH_WORTH:
+        wanted = min(wanted, known.half_width * math.sqrt(known.worth / ENOUGH_WORTH))
+    return wanted
+
+
+def share_to_come(sums: FixedArmSums, least: float) -> float:
+    """The share of the traffic that the arm is expected to get: as so far, but ``least`` at least. In [0, 1]."""
+    return max(least, sums.worth / sums.rated if sums.rated else 0.0)
 
 
 def decisions_to_settle(sums: FixedArmSums, half_width: float, share: float) -> int | None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from banditd.ope.fixed import FixedArmSums, MeanEstimate, fixed_arm_terms
-from banditd.ope.reference import BaselineEvidence, RatedDecision
+from banditd.ope.reference import BaselineEvidence, RatedDecision, verdict_of
 
 
 def add_up(terms) -> FixedArmSums:
@@ -118,7 +118,33 @@ def test_what_is_shown_is_possible():
     flat = MeanEstimate.within(1.2, 0.4, 0.0, 1.0)
     assert (flat.mean, flat.interval) == (1.0, (pytest.approx(0.8), 1.0))
     gain = add_up([fixed_arm_terms(0.9, 0.1, 1.0, drawn=True)] * 20).mean_gain()
-    assert gain.interval[1] <= 0.0 + 1e-12  # what was earned is 1 already
+    assert gain.mean <= 0.0 + 1e-12  # what was earned is 1 already
+    assert gain.interval[1] < 0.2  # of these twenty: of all traffic it may be a little less
+
+
+@pytest.mark.parametrize("n", [5, 15])
+def test_a_few_good_answers_do_not_say_that_nothing_is_lost(n):
+    """Few decisions of the traffic are rated: the interval is about all of it."""
+    held = known = 0
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        drawn = rng.random(n) < 0.85
+        reward = (rng.random(n) < np.where(drawn, 0.86, 0.71)).astype(float)
+        rows = zip(reward.tolist(), drawn.tolist(), strict=True)
+        interval = add_up(fixed_arm_terms(0.86, 0.85, r, drawn=d) for r, d in rows).mean_gain().interval
+        if interval is not None:
+            known += 1
+            held += interval[0] <= 0.15 * 0.15 <= interval[1]
+    assert known > 280
+    assert held >= 0.93 * known
+
+
+def test_three_thumbs_up_keep_nothing_for_sure():
+    good = [fixed_arm_terms(0.8, 0.8, 1.0, drawn=True)] * 3
+    verdict = verdict_of(add_up(good))
+    assert verdict.ratio == 1.0
+    assert verdict.low < 0.7
+    assert verdict.gain == add_up(good).mean_gain().interval
 
 
 def test_a_promise_judges_its_baseline_by_the_very_same_sums():

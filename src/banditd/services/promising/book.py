@@ -31,6 +31,7 @@ PLACES: Final = 3
 # Another arm replaces the dearest one only if it is dearer by this factor, so that rounding does not decide.
 DEARER_BY: Final = 1.05
 OVERRULED_MEMORY: Final = 50.0  # decisions
+IN_A_ROW: Final = 20  # decisions in a row that could not draw the baseline: then it is said to be away
 
 Standing = tuple[float, str]
 """A promise in force: (keep, name of the baseline)."""
@@ -56,6 +57,7 @@ class PromiseBook:
         self._dearest: str | None = None
         self._switches: PolicySwitches | None = None
         self._overruled: dict[Standing, dict[str, float]] = {}
+        self._without: dict[Standing, int] = {}  # newest decisions that could not draw the baseline
 
     @property
     def switches(self) -> PolicySwitches:
@@ -147,6 +149,7 @@ class PromiseBook:
         while len(self.keepers) > MOST_KEEPERS:
             dropped, _ = self.keepers.popitem(last=False)
             self._overruled.pop(dropped, None)
+            self._without.pop(dropped, None)
         return found
 
     def _begin(self, found: Keeper, standing: Standing) -> None:
@@ -180,9 +183,19 @@ class PromiseBook:
                 eligible=decided.allowed[taken],
                 own=decided.scores.probability[taken],
             )
+            self._note_without(standing, decided.eligible[taken, keeper.baseline])
             if keeper.due:
                 self.due = True
                 self.wake()
+
+    def baseline_fails(self, standing: Standing) -> bool:
+        """Whether none of the newest decisions could draw the baseline: its calls fail, or it cools down."""
+        return self._without.get(standing, 0) >= IN_A_ROW
+
+    def _note_without(self, standing: Standing, could: BoolArray) -> None:
+        drawable = np.flatnonzero(could)
+        before = 0 if drawable.size else self._without.get(standing, 0)
+        self._without[standing] = before + could.size - (int(drawable[-1]) + 1 if drawable.size else 0)
 
     def _note_overruled(self, standing: Standing, name: str | None) -> None:
         fading = self._overruled.get(standing, {})

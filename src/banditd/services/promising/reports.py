@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from banditd.deciding.keeper import Keeper, PromiseRule
+from banditd.deciding.keeper import PromiseRule
 from banditd.obs.metrics import Metrics
-from banditd.ope.reference import ENOUGH_WORTH, TOLERANCE, Verdict
-from banditd.ope.settling import ENOUGH_TO_FORETELL
+from banditd.ope.fixed import FixedArmSums
+from banditd.ope.reference import ENOUGH_WORTH, Verdict, verdict_of
+from banditd.ope.settling import ENOUGH_TO_FORETELL, decisions_to_settle, half_width_to_judge, share_to_come
 from banditd.services.policy import PolicyRuntime, runtime_of
 from banditd.services.promising.book import PromiseBook, Standing
 from banditd.services.promising.keeping import PromiseService
@@ -146,7 +147,7 @@ def _standing(runtime: PolicyRuntime, book: PromiseBook, standing: Standing) -> 
     budget = book.overruling(standing)
     verdict = keeper.verdict()
     return {
-        "state": _state(runtime, book, keeper, budget),
+        "state": _state(runtime, book, standing, budget),
         "budget": budget,
         "share": keeper.pledge().share,
         "price_per_usd": keeper.terms.price_per_usd,
@@ -155,7 +156,7 @@ def _standing(runtime: PolicyRuntime, book: PromiseBook, standing: Standing) -> 
         "quality": _quality(verdict),
         "lost": _lost(verdict),
         "held": verdict.held(keep),
-        "settled_by": settled_by(verdict, keep),
+        "settled_by": settled_by(keeper.evidence.sums, keep, keeper.reference_share),
         "decisions": keeper.promise.decisions,
     }
 
@@ -164,11 +165,11 @@ def _listed(value: object) -> list[dict[str, object]]:
     return value if isinstance(value, list) else []
 
 
-def _state(runtime: PolicyRuntime, book: PromiseBook, keeper: Keeper, budget: str | None) -> str:
+def _state(runtime: PolicyRuntime, book: PromiseBook, standing: Standing, budget: str | None) -> str:
     """The state of the terms, unless something outside of them takes precedence."""
-    view, state = book.view, keeper.terms.state
-    name = view.arms[keeper.baseline].arm
-    if not view.serves[keeper.baseline]:
+    keeper, name = book.keepers[standing], standing[1]
+    state = keeper.terms.state
+    if not book.view.serves[keeper.baseline] or book.baseline_fails(standing):
         return "baseline_away"
     if budget is not None:
         return "budget_rules"
@@ -214,25 +215,27 @@ def _quality(verdict: Verdict) -> dict[str, object]:
 
 def _lost(verdict: Verdict) -> dict[str, object]:
     """Percentage points by which the baseline would have earned more than was earned."""
-    if verdict.reward is None or verdict.baseline_reward is None or verdict.half_width is None:
+    if verdict.reward is None or verdict.baseline_reward is None or verdict.gain is None:
         return {"points": None, "interval": None}
-    points, half = 100.0 * (verdict.baseline_reward - verdict.reward), 100.0 * verdict.half_width
-    return {"points": points, "interval": [points - half, points + half]}
+    points = 100.0 * (verdict.baseline_reward - verdict.reward)
+    return {"points": points, "interval": [100.0 * end for end in verdict.gain]}
 
 
-def settled_by(verdict: Verdict, keep: float) -> str | None:
-    """What would be needed to tell whether the promise was kept, in words; None if it is known."""
-    if verdict.held(keep) != "unknown":
+def settled_by(sums: FixedArmSums, keep: float, share: float) -> str | None:
+    """What would be needed to tell whether the promise was kept, in words; None if it is known.
+
+    sums : of the baseline. share : of the traffic that it gets at least.
+    """
+    if verdict_of(sums).held(keep) != "unknown":
         return None
-    if verdict.rated < ENOUGH_TO_FORETELL or verdict.worth <= 0.0 or verdict.half_width is None:
-        return "more rewarded answers of the baseline: there are too few to say how many"
-    more = verdict.rated * (ENOUGH_WORTH / verdict.worth - 1.0)
-    if verdict.reward is not None and verdict.baseline_reward is not None:
-        distance = abs(verdict.reward / (keep - TOLERANCE) - verdict.baseline_reward)
-        if distance <= 0.0:
-            return "nothing: the quality is exactly at the edge of the promise"
-        more = max(more, verdict.rated * ((verdict.half_width / distance) ** 2 - 1.0))
-    if more > 1e6:
+    wanted = half_width_to_judge(sums, keep)
+    if sums.rated < ENOUGH_TO_FORETELL or wanted is None:
+        least = max(math.ceil(ENOUGH_WORTH - sums.worth), 1)  # no decision is worth more than one answer
+        return f"at least {least} more rewarded decisions: there are too few to say how many"
+    if wanted <= 0.0:
+        return "nothing: the quality is exactly at the edge of the promise"
+    more = decisions_to_settle(sums, wanted, share_to_come(sums, share))
+    if more is None or more > 1_000_000:
         return "more than a million rewarded decisions: the quality is at the edge of the promise"
     return f"about {max(round(more, -1 if more < 1000 else -2), 10):,.0f} more rewarded decisions"
 

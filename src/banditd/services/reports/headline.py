@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from banditd.ope.fixed import FIXED_ARM_SUMS, FixedArmSums
-from banditd.ope.reference import ENOUGH_WORTH, TOLERANCE, Verdict, verdict_of
+from banditd.ope.reference import ENOUGH_WORTH, Verdict, verdict_of
+from banditd.ope.settling import half_width_to_judge
 from banditd.services.reports.saved import SAVED_SUMS, Saved, saved_against
 from banditd.services.reports.savings import Reference, fixed_arm_sums
 from banditd.services.reports.summaries import ratio
@@ -44,7 +45,7 @@ def headline(total: Mapping[str, float], row: Mapping[str, float], reference: Re
     saved = Saved(reason=reference.missing) if reference.arm is None else saved_against(reference.arm, row, total)
     known = verdict_of(sums)
     held = "unknown" if reference.keep is None else known.held(reference.keep)
-    found = settled_when(sums, known, reference, held, pace)
+    found = settled_when(sums, reference, held, pace)
     tried = int(total.get("tried_decisions", 0))
     tried_usd, lost_by_trying = total.get("tried_usd", 0.0), ratio(total.get("tried_reward", 0.0), decisions)
     sentences = {
@@ -73,7 +74,7 @@ def headline(total: Mapping[str, float], row: Mapping[str, float], reference: Re
     }
 
 
-def settled_when(sums: FixedArmSums, known: Verdict, reference: Reference, held: str, pace: Pace) -> Fields | None:
+def settled_when(sums: FixedArmSums, reference: Reference, held: str, pace: Pace) -> Fields | None:
     """What would settle the verdict on the baseline; None if the promise is known to be kept or broken.
 
     Also None before the first reward, when the spread of rewards is not known.
@@ -82,11 +83,9 @@ def settled_when(sums: FixedArmSums, known: Verdict, reference: Reference, held:
         return None
     if reference.keep is None:
         return settles(sums, pace, share=reference.share, precision=reference.precision)
-    wanted = reference.precision
-    if known.reward is not None and known.baseline_reward is not None:
-        wanted = abs(known.reward / (reference.keep - TOLERANCE) - known.baseline_reward)
-    if known.half_width is not None and known.worth < ENOUGH_WORTH:
-        wanted = min(wanted, known.half_width * math.sqrt(known.worth / ENOUGH_WORTH))
+    wanted = half_width_to_judge(sums, reference.keep)
+    if wanted is None:
+        wanted = reference.precision
     return settled_at(sums, pace, wanted, share=reference.share) if wanted > 0.0 else None
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from banditd.ope.fixed import Z
+from banditd.ope.fixed import Z, wilson_interval
 
 Row: TypeAlias = Mapping[str, float | str]
 
@@ -46,8 +46,7 @@ def mean_reward(*, rewards: int, weight: float, weighted_reward: float, weighted
     """Weighted mean of rewards in [0, 1] and its 95 % interval, from ``FEWEST_REWARDS`` on.
 
     From 30 rewards on, Student's t with the observed variance. Below, or when all rewards are the same,
-    Wilson's score interval as if every reward were 0 or 1: no variable in [0, 1] varies more than that, so it
-    is on the safe side (Wilson 1927; for bounded variables var <= m (1 - m)).
+    Wilson's score interval.
 
     Parameters
     ----------
@@ -74,10 +73,7 @@ def mean_reward(*, rewards: int, weight: float, weighted_reward: float, weighted
     if rewards >= _T_FROM and variance > 1e-12:
         half = t_point(rewards - 1) * math.sqrt(variance / (rewards - 1))
         return MeanReward(rewards, mean, (max(0.0, mean - half), min(1.0, mean + half)), "student_t")
-    z2 = Z * Z
-    centre = (mean + z2 / (2 * rewards)) / (1 + z2 / rewards)
-    half = Z / (1 + z2 / rewards) * math.sqrt(mean * (1 - mean) / rewards + z2 / (4 * rewards * rewards))
-    return MeanReward(rewards, mean, (max(0.0, centre - half), min(1.0, centre + half)), "wilson")
+    return MeanReward(rewards, mean, wilson_interval(mean, rewards), "wilson")
 
 
 def normal_interval(mean: float, deviation: float) -> tuple[float, float]:

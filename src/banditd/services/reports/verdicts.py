@@ -14,7 +14,7 @@ from typing import Final
 from banditd.core.times import iso_time
 from banditd.core.types import MICROSECONDS_PER_SECOND
 from banditd.ope.fixed import FixedArmSums, MeanEstimate
-from banditd.ope.settling import ENOUGH_TO_FORETELL, decisions_to_settle
+from banditd.ope.settling import ENOUGH_TO_FORETELL, decisions_to_settle, share_to_come
 
 # A difference in quality too small to matter.
 NEGLIGIBLE: Final = 0.005
@@ -95,7 +95,7 @@ def settled_at(sums: FixedArmSums, pace: Pace, wanted: float, *, share: float) -
     """When the half-width will be ``wanted``; None if it already is, never will be, or there are too few rewards."""
     if sums.rated < ENOUGH_TO_FORETELL:
         return None
-    share = max(share, sums.worth / sums.rated if sums.rated else 0.0)
+    share = share_to_come(sums, share)
     missing = decisions_to_settle(sums, wanted, share)
     if not missing:
         return None
