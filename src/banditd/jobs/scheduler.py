@@ -3,6 +3,9 @@
 The scheduler only fires; the runs are tasks of ours, awaited at the end (its own executor would cancel them).
 A job that fails is recorded, counted and tried again at its next turn. The log has each kind of failure
 of it once until it has succeeded: some run every second, and an outage lasts.
+
+APScheduler plans by the wall clock. If that was hours ahead and is set right, no job would run for hours; so its
+steps backwards are watched for, and every job then runs soon.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from time import perf_counter
+from time import monotonic, perf_counter, time
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
@@ -22,6 +25,8 @@ from banditd.ports import Clock, JobStore, LeaseStore
 
 logger = logging.getLogger(__name__)
 MISFIRE_GRACE_S = 60
+WATCH_EVERY_S = 5.0
+STEP_S = 1.0  # steps of the wall clock that matter: smaller ones are what keeps clocks together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +62,7 @@ class JobScheduler:
         self._held: set[str] = set()
         self._failures: dict[str, set[str]] = {}  # of jobs that have not succeeded since, those that the log has
         self._scheduler = AsyncIOScheduler(timezone=UTC)
+        self._watching: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin; every job runs once soon after the start, then at its interval."""
@@ -74,9 +80,23 @@ class JobScheduler:
                 jitter=min(1.0, job.interval_s / 10),
             )
         self._scheduler.start()
+        self._watching = asyncio.create_task(self._watch_clock(), name="job-clock")
+
+    async def _watch_clock(self) -> None:
+        ahead_s = time() - monotonic()
+        while True:
+            await asyncio.sleep(WATCH_EVERY_S)
+            before_s, ahead_s = ahead_s, time() - monotonic()
+            if before_s - ahead_s > STEP_S:
+                logger.warning("job.clock_set_back", extra={"by_s": round(before_s - ahead_s, 1)})
+                for name in self._jobs:
+                    self._scheduler.modify_job(name, next_run_time=datetime.now(UTC))
 
     async def close(self) -> None:
         """Fire no more, wait for what runs, and leave the jobs to whoever comes next."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
         if self._running:
