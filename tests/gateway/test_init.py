@@ -129,7 +129,7 @@ async def test_a_wrong_name_and_a_file_that_is_there_are_refused(faulty: Faulty,
     server = ("--server", f"gpu={faulty.url}", "--no-call")
     for arguments, says in (
         (("--arm", "okk"), "did you mean 'ok'"),
-        (("--arm", "ok", "--baseline", "other"), "none of"),
+        (("--arm", "ok", "--baseline", "other"), "not one of the arms"),
     ):
         refused = await init(*server, *arguments)
         assert isinstance(refused.exception, InvalidInputError)
