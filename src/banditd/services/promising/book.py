@@ -193,9 +193,13 @@ class PromiseBook:
         return self._without.get(standing, 0) >= IN_A_ROW
 
     def _note_without(self, standing: Standing, could: BoolArray) -> None:
-        drawable = np.flatnonzero(could)
-        before = 0 if drawable.size else self._without.get(standing, 0)
-        self._without[standing] = before + could.size - (int(drawable[-1]) + 1 if drawable.size else 0)
+        """could : of decisions in their order, whether they could draw the baseline, bool (n,)."""
+        if could[-1]:
+            self._without.pop(standing, None)
+        elif could.any():
+            self._without[standing] = int(could[::-1].argmax())
+        else:
+            self._without[standing] = self._without.get(standing, 0) + could.size
 
     def _note_overruled(self, standing: Standing, name: str | None) -> None:
         fading = self._overruled.get(standing, {})
