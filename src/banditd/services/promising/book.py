@@ -193,7 +193,7 @@ class PromiseBook:
         return self._without.get(standing, 0) >= IN_A_ROW
 
     def _note_without(self, standing: Standing, could: BoolArray) -> None:
-        """could : of decisions in their order, whether they could draw the baseline, bool (n,)."""
+        """Count the newest decisions that could not draw the baseline. could : bool (n,), oldest first."""
         if could[-1]:
             self._without.pop(standing, None)
         elif could.any():
