@@ -243,9 +243,10 @@ async def test_a_scheduled_price_begins_by_itself(open_daemon: OpenDaemon) -> No
         now_us = time.time_ns() // 1000
         with pytest.raises(InvalidInputError, match="past"):
             await daemon.services.arms.patch("default", "large", {"price": Price(1.0)}, price_from_us=now_us - 1)
-        await daemon.services.arms.patch("default", "large", {"price": Price(1.0)}, price_from_us=now_us + 50_000)
+        begins_us = time.time_ns() // 1000 + 2_000_000  # nobody is so slow that it lies in the past by then
+        await daemon.services.arms.patch("default", "large", {"price": Price(1.0)}, price_from_us=begins_us)
         assert (await daemon.services.arms.get("default", "large")).arm.price == Price(3.0, 15.0)
-        await asyncio.sleep(0.06)
+        await asyncio.sleep(max(begins_us / 1e6 - time.time(), 0.0) + 0.01)
         await daemon.jobs.run_now("prices")
         view = await daemon.services.arms.get("default", "large")
         assert view.arm.price == Price(1.0)
