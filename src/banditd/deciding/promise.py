@@ -7,7 +7,7 @@ per dollar) plays a_t = argmax mu(x_t, a) - l c_t(a). Against the baseline it ma
     loss(l) = mean_t [mu(x_t, b) - mu(x_t, a_t)] - bias f(l) + excess + z sd(l)
 
 sd is exact under the model, since the loss is linear in the coefficients of all arms. f is the share of the window
-with a_t != b, bias how much more than predicted the other arms' answers earned recently, and excess the cost of
+with a_t != b, bias <= 0 how much less than predicted the other arms' answers earned recently, and excess the cost of
 exploring. Allowed is (1 - keep) of the baseline's mean, plus an advance while the reserve lasts (``reserve.py``); the
 sum is the slack. A share
 
